@@ -1,0 +1,22 @@
+//! The nouns of windrow: what a task, an outcome and a receipt are, which bounds hold, and how a
+//! name becomes a path.
+//!
+//! Nothing in this crate touches a socket, a file or a clock. Every other crate depends on it and
+//! it depends on none of them.
+
+#![forbid(unsafe_code)]
+
+pub mod corpus;
+pub mod error;
+pub mod limits;
+pub mod name;
+pub mod outcome;
+pub mod percent;
+pub mod receipt;
+pub mod task;
+
+pub use corpus::Corpus;
+pub use error::{Error, Exit};
+pub use outcome::{Failure, FailureClass};
+pub use receipt::{Place, Receipt};
+pub use task::{Lease, Ordinal};

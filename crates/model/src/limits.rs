@@ -1,0 +1,85 @@
+//! Every bound of windrow, in one place.
+//!
+//! Memory follows these figures and `--memory`, never the number of objects. A bound that a user
+//! may change is a default here and a field of the plan there.
+
+use std::time::Duration;
+
+/// Tasks in one lease, at most. Small enough that cores finish together, large enough that the
+/// shared queue is touched once per some hundreds of objects.
+pub const LEASE_TASKS: usize = 256;
+
+/// Leases that wait in the shared queue, at most; the listing pauses when it is full.
+pub const QUEUE_LEASES: usize = 32;
+
+/// Leases that one core holds beside the one it works on.
+pub const CORE_LEASES: usize = 2;
+
+/// Tasks of one core that wait for their next attempt, at most; a core takes no new task while
+/// that many wait.
+pub const CORE_WAITING: usize = 4096;
+
+/// Bytes of one listing page, at most.
+pub const PAGE_BYTES: usize = 64 << 20;
+
+/// Bytes of one response head, at most, interim (1xx) responses not counted together with it.
+pub const HEAD_BYTES: usize = 64 << 10;
+
+/// Header lines in one response head, at most.
+pub const HEAD_LINES: usize = 128;
+
+/// Interim (1xx) responses before a final one, at most.
+pub const INTERIM_RESPONSES: u32 = 32;
+
+/// Bytes of one chunk-size line with its extensions, at most.
+pub const CHUNK_LINE_BYTES: usize = 4 << 10;
+
+/// Bytes of all chunk extensions of one body, at most.
+pub const CHUNK_EXTENSION_BYTES: u64 = 16 << 10;
+
+/// Bytes of the trailer section of one chunked body, at most.
+pub const TRAILER_BYTES: usize = 16 << 10;
+
+/// Bytes of a refused response (404, 503 ...) that are read to keep its connection; a longer one
+/// closes it.
+pub const DISCARD_BYTES: u64 = 256 << 10;
+
+/// Bytes that one core reads from a socket in one call.
+pub const READ_BYTES: usize = 256 << 10;
+
+/// Bytes of one object, at most.
+pub const OBJECT_BYTES: u64 = 1 << 40;
+
+/// Bytes of one name in a listing, at most; a longer one fails its object, not the run.
+pub const NAME_BYTES: usize = 64 << 10;
+
+/// Requests in flight on one connection (`--pipeline`), at most.
+pub const PIPELINE_DEPTH: usize = 1024;
+
+/// Requests in flight over all cores (`--concurrency`), at most.
+pub const CONCURRENCY: usize = 65_536;
+
+/// Connections for each core when `--concurrency` is `auto`.
+pub const AUTO_CONNECTIONS_PER_CORE: usize = 64;
+
+/// Connections for each core when `--concurrency` is `auto` and requests are pipelined.
+pub const AUTO_PIPELINED_CONNECTIONS_PER_CORE: usize = 4;
+
+/// File descriptors kept for everything that is not a connection.
+pub const RESERVED_FDS: usize = 48;
+
+/// Directory handles that one core of the files sink keeps open, at most.
+pub const DIRECTORY_HANDLES: usize = 64;
+
+/// Bytes that one core collects before it writes to its open pack.
+pub const PACK_BUFFER_BYTES: usize = 256 << 10;
+
+/// An idle connection is not used again after this time: below the smallest keep-alive time of
+/// common servers (Node.js closes after 5 s).
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// First step of the backoff; the n-th wait is drawn from `0..min(BACKOFF_CAP, BACKOFF_BASE * 2^n)`.
+pub const BACKOFF_BASE: Duration = Duration::from_millis(200);
+
+/// Longest wait of the backoff.
+pub const BACKOFF_CAP: Duration = Duration::from_secs(30);

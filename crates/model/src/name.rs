@@ -1,0 +1,263 @@
+//! From an object's name to the path under which it is stored, and back.
+//!
+//! Names are the server's and hostile until proven otherwise; a stored path never leaves the
+//! destination, two names never share one path, and every path leads back to its name. The rule
+//! (docs/SEMANTICS.md has it with examples):
+//!
+//! - A name is cut at every `/` into components.
+//! - A *plain* component is stored as it is.
+//! - Any other is stored as `%=` and its bytes, all but letters, digits, `-`, `_` and `~` as
+//!   `%XX`. Not plain are: the empty component, `.` and `..`; one with a control character (0-31,
+//!   127) or with bytes that are not UTF-8; one longer than 255 bytes; one that begins with `%=`
+//!   or `%+`; and, as the first of a name, `.windrow` in any case.
+//! - What is still longer than 255 bytes when encoded is cut into several components, of which
+//!   every one but the last begins with `%+`.
+//!
+//! A plain component may be stored in its encoded form too: that is how a file `a` finds its place
+//! beside `a/b`. Reading back does not care which form was chosen.
+
+use crate::percent::{self, Keep};
+
+/// Longest component that file systems take (`NAME_MAX` of Linux), in bytes.
+pub const COMPONENT_BYTES: usize = 255;
+
+/// Directory of windrow's own state at a destination; no object is stored there.
+pub const STATE_DIR: &str = ".windrow";
+
+const ENCODED: &[u8] = b"%=";
+const CONTINUED: &[u8] = b"%+";
+
+/// An encoded component holds no dot, so no cut of it can read as `.` or `..`.
+const KEEP: Keep = Keep::letters_digits_and(b"-_~");
+
+/// Whether `name` is stored as it is, as a single component.
+///
+/// The common case, decided without allocation.
+pub fn is_plain_file(name: &[u8]) -> bool {
+    memchr::memchr(b'/', name).is_none() && is_plain(name, true)
+}
+
+/// Appends the stored path of `name` to `out`; its components are separated by `/`.
+pub fn to_path(name: &[u8], out: &mut Vec<u8>) {
+    for (index, component) in name.split(|&b| b == b'/').enumerate() {
+        if index > 0 {
+            out.push(b'/');
+        }
+        if is_plain(component, index == 0) {
+            out.extend_from_slice(component);
+        } else {
+            encode_component(component, out);
+        }
+    }
+}
+
+/// Appends the encoded form of one component to `out`: its other place, when the plain one is
+/// taken by a file where a directory is needed, or the reverse.
+pub fn encode_component(component: &[u8], out: &mut Vec<u8>) {
+    let mut stored = ENCODED.to_vec();
+    percent::encode_into(component, &KEEP, &mut stored);
+    let mut rest = stored.as_slice();
+    while rest.len() > COMPONENT_BYTES {
+        let (piece, tail) = rest.split_at(COMPONENT_BYTES - CONTINUED.len());
+        out.extend_from_slice(CONTINUED);
+        out.extend_from_slice(piece);
+        out.push(b'/');
+        rest = tail;
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The name that a stored path stands for; `None` if windrow stores nothing under that path.
+pub fn from_path(path: &[u8]) -> Option<Vec<u8>> {
+    let mut name = Vec::with_capacity(path.len());
+    let mut continued: Vec<u8> = Vec::new();
+    let mut first = true;
+    let mut open = true;
+    for stored in path.split(|&b| b == b'/') {
+        if stored.is_empty() {
+            return None;
+        }
+        if let Some(piece) = stored.strip_prefix(CONTINUED) {
+            continued.extend_from_slice(piece);
+            open = true;
+            continue;
+        }
+        if !first {
+            name.push(b'/');
+        }
+        if !continued.is_empty() {
+            continued.extend_from_slice(stored);
+            name.extend(percent::decode(continued.strip_prefix(ENCODED)?)?);
+            continued.clear();
+        } else if let Some(encoded) = stored.strip_prefix(ENCODED) {
+            name.extend(percent::decode(encoded)?);
+        } else if is_plain(stored, first) {
+            name.extend_from_slice(stored);
+        } else {
+            return None;
+        }
+        first = false;
+        open = false;
+    }
+    (!open).then_some(name)
+}
+
+fn is_plain(component: &[u8], first: bool) -> bool {
+    // Most names are plain ASCII that neither begin with a dot nor with a percent sign.
+    match component.first() {
+        None => return false,
+        Some(b'%') if component.starts_with(ENCODED) || component.starts_with(CONTINUED) => {
+            return false;
+        }
+        Some(b'.')
+            if component == b"."
+                || component == b".."
+                || (first && component.eq_ignore_ascii_case(STATE_DIR.as_bytes())) =>
+        {
+            return false;
+        }
+        _ => {}
+    }
+    component.len() <= COMPONENT_BYTES
+        && component.iter().all(|&b| b >= b' ' && b != 0x7F)
+        && (component.is_ascii() || std::str::from_utf8(component).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn stored(name: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        to_path(name, &mut out);
+        out
+    }
+
+    fn assert_safe(path: &[u8]) {
+        for (index, component) in path.split(|&b| b == b'/').enumerate() {
+            assert!(!component.is_empty() && component != b"." && component != b"..");
+            assert!(component.len() <= COMPONENT_BYTES);
+            assert!(component.iter().all(|&b| b >= b' ' && b != 0x7F));
+            assert!(index > 0 || !component.eq_ignore_ascii_case(b".windrow"));
+        }
+    }
+
+    #[test]
+    fn ordinary_names_are_stored_as_they_are() {
+        for name in [
+            "a",
+            "a.txt",
+            "a/b/c.jpg",
+            "100%.txt",
+            "a%20b",
+            "x%=y",
+            "ünï cödé/日本語",
+            "-rf",
+            "~",
+            "...",
+            ".hidden",
+            "a\\b",
+            "C:",
+            "con",
+            "a/.windrow/b",
+            "trailing ",
+            "trailing.",
+            "'\"$`|",
+        ] {
+            assert_eq!(stored(name.as_bytes()), name.as_bytes(), "{name}");
+            assert_eq!(from_path(name.as_bytes()).unwrap(), name.as_bytes(), "{name}");
+        }
+        assert!(is_plain_file(b"a.txt") && is_plain_file("日本".as_bytes()));
+        assert!(!is_plain_file(b"a/b") && !is_plain_file(b"") && !is_plain_file(b".windrow"));
+    }
+
+    #[test]
+    fn dangerous_names_are_encoded() {
+        for (name, path) in [
+            (&b""[..], "%="),
+            (b"..", "%=%2E%2E"),
+            (b".", "%=%2E"),
+            (b"../../etc/passwd", "%=%2E%2E/%=%2E%2E/etc/passwd"),
+            (b"/etc/passwd", "%=/etc/passwd"),
+            (b"dir/", "dir/%="),
+            (b"a//b", "a/%=/b"),
+            (b"nul\0", "%=nul%00"),
+            (b"\x1b[2J", "%=%1B%5B2J"),
+            (b"line\nline", "%=line%0Aline"),
+            (b"\xff", "%=%FF"),
+            (b"%=x", "%=%25%3Dx"),
+            (b"%+x", "%=%25%2Bx"),
+            (b".windrow/summary.json", "%=%2Ewindrow/summary.json"),
+            (b".WINDROW", "%=%2EWINDROW"),
+        ] {
+            assert_eq!(String::from_utf8(stored(name)).unwrap(), path);
+            assert_eq!(from_path(path.as_bytes()).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn long_names_are_cut_and_come_back() {
+        for len in [255, 256, 260, 700, 10_000] {
+            for unit in ["a", "é", "%", "."] {
+                let name = unit.repeat(len);
+                let path = stored(name.as_bytes());
+                assert_safe(&path);
+                assert_eq!(from_path(&path).unwrap(), name.as_bytes(), "{unit} x {len}");
+            }
+        }
+        assert_eq!(stored(&[b'a'; 255]), [b'a'; 255]);
+    }
+
+    #[test]
+    fn what_windrow_never_stores_has_no_name() {
+        for path in ["", "..", "a//b", "a/", ".windrow", "%+a", "%+a/b", "%=%4", "a\nb", "%+%=a/"] {
+            assert_eq!(from_path(path.as_bytes()), None, "{path}");
+        }
+    }
+
+    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(b"..".to_vec()),
+            Just(b".".to_vec()),
+            Just(b"/".to_vec()),
+            Just(b"%=".to_vec()),
+            Just(b"%+".to_vec()),
+            Just(b".windrow".to_vec()),
+            Just(vec![b'x'; 254]),
+            Just("é".as_bytes().to_vec()),
+            prop::collection::vec(any::<u8>(), 0..4),
+        ];
+        prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_name_is_safe_and_comes_back(name in hostile()) {
+            let path = stored(&name);
+            assert_safe(&path);
+            prop_assert_eq!(from_path(&path), Some(name.clone()));
+            // The other form of each component, too.
+            let mut other = Vec::new();
+            for (index, component) in name.split(|&b| b == b'/').enumerate() {
+                if index > 0 { other.push(b'/'); }
+                encode_component(component, &mut other);
+            }
+            assert_safe(&other);
+            prop_assert_eq!(from_path(&other), Some(name));
+        }
+
+        #[test]
+        fn two_names_never_share_a_path(names in prop::collection::vec(hostile(), 2..40)) {
+            let mut seen: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+            for name in names {
+                if let Some(earlier) = seen.insert(stored(&name), name.clone()) {
+                    prop_assert_eq!(earlier, name);
+                }
+            }
+        }
+    }
+}

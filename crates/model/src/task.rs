@@ -1,0 +1,154 @@
+//! Tasks, and the leases in which they travel.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Position of an object in the source order; given once, never reused.
+pub type Ordinal = u64;
+
+/// The names of one listing page (or of one block of a URL list), packed into one buffer.
+///
+/// A page of 1,000 names costs two allocations, not 1,000.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Names {
+    bytes: Vec<u8>,
+    /// `ends[i]` is the end (exclusive) of name `i` in `bytes`; it begins where `i - 1` ends.
+    ends: Vec<u32>,
+}
+
+impl Names {
+    /// Appends one name.
+    ///
+    /// # Errors
+    /// Gives the name back when the buffer would pass 4 GiB.
+    pub fn push<'n>(&mut self, name: &'n [u8]) -> Result<(), &'n [u8]> {
+        let Ok(end) = u32::try_from(self.bytes.len() + name.len()) else {
+            return Err(name);
+        };
+        self.bytes.extend_from_slice(name);
+        self.ends.push(end);
+        Ok(())
+    }
+
+    /// Name `index`, or `None` past the end.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)? as usize;
+        let start = match index {
+            0 => 0,
+            i => self.ends[i - 1] as usize,
+        };
+        Some(&self.bytes[start..end])
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no name.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Every name, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).filter_map(|i| self.get(i))
+    }
+
+    /// Forgets the names from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.ends.len() {
+            self.ends.truncate(len);
+            self.bytes.truncate(self.ends.last().map_or(0, |&end| end as usize));
+        }
+    }
+}
+
+/// A batch of consecutive tasks given to one core.
+///
+/// Leases of one page share its names; a task in flight names itself by lease and index, so that
+/// nothing is copied or allocated for one object.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    page: Arc<Names>,
+    range: Range<usize>,
+    first: Ordinal,
+}
+
+impl Lease {
+    /// Cuts a page into leases of at most `size` tasks; `first` is the ordinal of its first name.
+    ///
+    /// # Panics
+    /// If `size` is 0.
+    pub fn cut(page: Names, first: Ordinal, size: usize) -> impl Iterator<Item = Lease> {
+        assert!(size > 0, "a lease holds at least one task");
+        let page = Arc::new(page);
+        let len = page.len();
+        (0..len).step_by(size).map(move |start| Lease {
+            page: Arc::clone(&page),
+            range: start..len.min(start + size),
+            first: first + start as Ordinal,
+        })
+    }
+
+    /// How many tasks the lease holds.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether the lease holds no task.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Name of the task at `index`.
+    ///
+    /// # Panics
+    /// If `index >= len()`: the caller holds indices that it took from this lease.
+    pub fn name(&self, index: usize) -> &[u8] {
+        assert!(index < self.range.len(), "task index outside its lease");
+        self.page.get(self.range.start + index).expect("a lease lies inside its page")
+    }
+
+    /// Ordinal of the task at `index`.
+    pub fn ordinal(&self, index: usize) -> Ordinal {
+        self.first + index as Ordinal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_cover_a_page_once_and_in_order() {
+        for (count, size) in [(0, 3), (1, 3), (3, 3), (10, 3), (1000, 256)] {
+            let mut names = Names::default();
+            for i in 0..count {
+                names.push(format!("n{i}").as_bytes()).unwrap();
+            }
+            let mut seen = Vec::new();
+            for lease in Lease::cut(names, 500, size) {
+                assert!(lease.len() <= size && !lease.is_empty());
+                for i in 0..lease.len() {
+                    seen.push((lease.ordinal(i), lease.name(i).to_vec()));
+                }
+            }
+            let expected: Vec<_> =
+                (0..count).map(|i| (500 + i as u64, format!("n{i}").into_bytes())).collect();
+            assert_eq!(seen, expected);
+        }
+    }
+
+    #[test]
+    fn empty_names_keep_their_place() {
+        let mut names = Names::default();
+        for name in ["", "a", "", ""] {
+            names.push(name.as_bytes()).unwrap();
+        }
+        assert_eq!(names.iter().collect::<Vec<_>>(), [&b""[..], b"a", b"", b""]);
+        names.truncate(2);
+        assert_eq!(names.iter().collect::<Vec<_>>(), [&b""[..], b"a"]);
+        assert_eq!(names.get(2), None);
+    }
+}
