@@ -1,1 +1,78 @@
-fn main() {}
+//! Chores of this repository: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`.
+//!
+//! One program instead of shell scripts, so that the same checks run on every machine and the
+//! checks themselves have tests.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a chore's report on stdout is what it is for")]
+
+mod bench;
+mod cmd;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [--only STEP] [--online]   everything CI checks; STEP is one of
+                                    fmt     cargo fmt --check
+                                    tidy    the rules below
+                                    clippy  no warning in any target
+                                    doc     no warning in the documentation
+                                    deny    licences, sources, bans (with --online, or with
+                                            XTASK_ONLINE=1, also the advisories)
+                                    fuzz    the fuzz targets compile and are formatted
+                                    test    cargo test, all crates
+                                  ends with one line: N passed, N failed, N skipped
+  tidy                            directions of imports and of crates, file length, markers,
+                                  sleeps in tests, machine paths, unsafe without a reason,
+                                  broken links
+  bench [--quick] [--only ROW] [--dir DIR] [--rounds N] [--windrow FILE]
+        [--install] [--no-write]
+                                  measure, print the table, write it into docs/BENCHMARKS.md;
+                                  ROW is one of nginx pipeline files ways demo memory.
+                                  --quick: small counts, one round, nothing written.
+                                  --dir: where the measured output goes (a real file system;
+                                  default a folder under the target directory).
+                                  --rounds: how often both sides take their turn; 5.
+                                  --windrow: measure this binary, for comparing two builds;
+                                  nothing written.
+                                  --install: apt-get install what is missing
+  help                            this text
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let result = match args.first().map(String::as_str) {
+        Some("test") => test::run(rest),
+        Some("tidy") => tidy::run(rest),
+        Some("bench") => bench::run(rest),
+        // Children of `bench`, so that their CPU time can be measured apart.
+        Some(bench::CREATE_LOOP) => bench::create_loop(rest),
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => {
+            Err(format!("`{other}`: no such command: `cargo xtask help` lists what there is"))
+        }
+        None => Err("which command? `cargo xtask help` lists what there is".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The top of the repository: the folder above this crate's.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.clone(), PathBuf::from)
+}

@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod percent;
 pub mod receipt;
 pub mod task;
+pub mod url;
 
 pub use corpus::Corpus;
 pub use error::{Error, Exit};

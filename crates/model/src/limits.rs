@@ -53,6 +53,9 @@ pub const OBJECT_BYTES: u64 = 1 << 40;
 /// Bytes of one name in a listing, at most; a longer one fails its object, not the run.
 pub const NAME_BYTES: usize = 64 << 10;
 
+/// Levels of directories that one name may ask for, at most.
+pub const NAME_DEPTH: usize = 256;
+
 /// Requests in flight on one connection (`--pipeline`), at most.
 pub const PIPELINE_DEPTH: usize = 1024;
 

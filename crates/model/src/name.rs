@@ -4,17 +4,19 @@
 //! destination, two names never share one path, and every path leads back to its name. The rule
 //! (docs/SEMANTICS.md has it with examples):
 //!
-//! - A name is cut at every `/` into components.
+//! - A name is cut at every `/` into components: all but the last are directories, the last is a
+//!   file.
 //! - A *plain* component is stored as it is.
-//! - Any other is stored as `%=` and its bytes, all but letters, digits, `-`, `_` and `~` as
-//!   `%XX`. Not plain are: the empty component, `.` and `..`; one with a control character (0-31,
-//!   127) or with bytes that are not UTF-8; one longer than 255 bytes; one that begins with `%=`
-//!   or `%+`; and, as the first of a name, `.windrow` in any case.
+//! - Any other is stored as `%=` (a file) or `%@` (a directory) and its bytes, all but letters,
+//!   digits, `-`, `_` and `~` as `%XX`. Not plain are: the empty component, `.` and `..`; one with
+//!   a control character (0-31, 127) or with bytes that are not UTF-8; one longer than 255 bytes;
+//!   one that begins with `%=`, `%@` or `%+`; and, as the first of a name, `.windrow` in any case.
 //! - What is still longer than 255 bytes when encoded is cut into several components, of which
 //!   every one but the last begins with `%+`.
 //!
 //! A plain component may be stored in its encoded form too: that is how a file `a` finds its place
-//! beside `a/b`. Reading back does not care which form was chosen.
+//! beside `a/b`. As the marks of files and directories differ, that second place is always free.
+//! Reading back does not care which form was chosen.
 
 use crate::percent::{self, Keep};
 
@@ -24,37 +26,51 @@ pub const COMPONENT_BYTES: usize = 255;
 /// Directory of windrow's own state at a destination; no object is stored there.
 pub const STATE_DIR: &str = ".windrow";
 
-const ENCODED: &[u8] = b"%=";
+/// What a component is at its place in a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The last of its name.
+    File,
+    /// Any other.
+    Directory,
+}
+
+impl Kind {
+    fn mark(self) -> &'static [u8] {
+        match self {
+            Self::File => b"%=",
+            Self::Directory => b"%@",
+        }
+    }
+}
+
 const CONTINUED: &[u8] = b"%+";
 
 /// An encoded component holds no dot, so no cut of it can read as `.` or `..`.
 const KEEP: Keep = Keep::letters_digits_and(b"-_~");
 
-/// Whether `name` is stored as it is, as a single component.
-///
-/// The common case, decided without allocation.
-pub fn is_plain_file(name: &[u8]) -> bool {
-    memchr::memchr(b'/', name).is_none() && is_plain(name, true)
-}
-
 /// Appends the stored path of `name` to `out`; its components are separated by `/`.
 pub fn to_path(name: &[u8], out: &mut Vec<u8>) {
-    for (index, component) in name.split(|&b| b == b'/').enumerate() {
-        if index > 0 {
-            out.push(b'/');
-        }
-        if is_plain(component, index == 0) {
+    let mut components = name.split(|&b| b == b'/').peekable();
+    let mut first = true;
+    while let Some(component) = components.next() {
+        let kind = if components.peek().is_some() { Kind::Directory } else { Kind::File };
+        if is_plain(component, first) {
             out.extend_from_slice(component);
         } else {
-            encode_component(component, out);
+            encode_component(component, kind, out);
         }
+        if kind == Kind::Directory {
+            out.push(b'/');
+        }
+        first = false;
     }
 }
 
 /// Appends the encoded form of one component to `out`: its other place, when the plain one is
 /// taken by a file where a directory is needed, or the reverse.
-pub fn encode_component(component: &[u8], out: &mut Vec<u8>) {
-    let mut stored = ENCODED.to_vec();
+pub fn encode_component(component: &[u8], kind: Kind, out: &mut Vec<u8>) {
+    let mut stored = kind.mark().to_vec();
     percent::encode_into(component, &KEEP, &mut stored);
     let mut rest = stored.as_slice();
     while rest.len() > COMPONENT_BYTES {
@@ -72,43 +88,43 @@ pub fn from_path(path: &[u8]) -> Option<Vec<u8>> {
     let mut name = Vec::with_capacity(path.len());
     let mut continued: Vec<u8> = Vec::new();
     let mut first = true;
-    let mut open = true;
-    for stored in path.split(|&b| b == b'/') {
-        if stored.is_empty() {
-            return None;
-        }
-        if let Some(piece) = stored.strip_prefix(CONTINUED) {
+    let mut pieces = path.split(|&b| b == b'/').peekable();
+    while let Some(piece) = pieces.next() {
+        if let Some(piece) = piece.strip_prefix(CONTINUED) {
             continued.extend_from_slice(piece);
-            open = true;
+            // The rest of the component is still to come.
+            pieces.peek()?;
             continue;
         }
-        if !first {
-            name.push(b'/');
+        let kind = if pieces.peek().is_some() { Kind::Directory } else { Kind::File };
+        if piece.is_empty() {
+            return None;
         }
         if !continued.is_empty() {
-            continued.extend_from_slice(stored);
-            name.extend(percent::decode(continued.strip_prefix(ENCODED)?)?);
+            continued.extend_from_slice(piece);
+            name.extend(percent::decode(continued.strip_prefix(kind.mark())?)?);
             continued.clear();
-        } else if let Some(encoded) = stored.strip_prefix(ENCODED) {
+        } else if let Some(encoded) = piece.strip_prefix(kind.mark()) {
             name.extend(percent::decode(encoded)?);
-        } else if is_plain(stored, first) {
-            name.extend_from_slice(stored);
+        } else if is_plain(piece, first) {
+            name.extend_from_slice(piece);
         } else {
             return None;
         }
+        if kind == Kind::Directory {
+            name.push(b'/');
+        }
         first = false;
-        open = false;
     }
-    (!open).then_some(name)
+    Some(name)
 }
 
-fn is_plain(component: &[u8], first: bool) -> bool {
+/// Whether a component, the `first` of its name or a later one, is stored as it is.
+pub fn is_plain(component: &[u8], first: bool) -> bool {
     // Most names are plain ASCII that neither begin with a dot nor with a percent sign.
     match component.first() {
         None => return false,
-        Some(b'%') if component.starts_with(ENCODED) || component.starts_with(CONTINUED) => {
-            return false;
-        }
+        Some(b'%') if matches!(component.get(1), Some(b'=' | b'@' | b'+')) => return false,
         Some(b'.')
             if component == b"."
                 || component == b".."
@@ -169,8 +185,6 @@ mod tests {
             assert_eq!(stored(name.as_bytes()), name.as_bytes(), "{name}");
             assert_eq!(from_path(name.as_bytes()).unwrap(), name.as_bytes(), "{name}");
         }
-        assert!(is_plain_file(b"a.txt") && is_plain_file("日本".as_bytes()));
-        assert!(!is_plain_file(b"a/b") && !is_plain_file(b"") && !is_plain_file(b".windrow"));
     }
 
     #[test]
@@ -179,17 +193,18 @@ mod tests {
             (&b""[..], "%="),
             (b"..", "%=%2E%2E"),
             (b".", "%=%2E"),
-            (b"../../etc/passwd", "%=%2E%2E/%=%2E%2E/etc/passwd"),
-            (b"/etc/passwd", "%=/etc/passwd"),
+            (b"../../etc/passwd", "%@%2E%2E/%@%2E%2E/etc/passwd"),
+            (b"/etc/passwd", "%@/etc/passwd"),
             (b"dir/", "dir/%="),
-            (b"a//b", "a/%=/b"),
+            (b"a//b", "a/%@/b"),
             (b"nul\0", "%=nul%00"),
             (b"\x1b[2J", "%=%1B%5B2J"),
             (b"line\nline", "%=line%0Aline"),
             (b"\xff", "%=%FF"),
             (b"%=x", "%=%25%3Dx"),
             (b"%+x", "%=%25%2Bx"),
-            (b".windrow/summary.json", "%=%2Ewindrow/summary.json"),
+            (b".windrow/summary.json", "%@%2Ewindrow/summary.json"),
+            (b"%@x", "%=%25%40x"),
             (b".WINDROW", "%=%2EWINDROW"),
         ] {
             assert_eq!(String::from_utf8(stored(name)).unwrap(), path);
@@ -212,7 +227,11 @@ mod tests {
 
     #[test]
     fn what_windrow_never_stores_has_no_name() {
-        for path in ["", "..", "a//b", "a/", ".windrow", "%+a", "%+a/b", "%=%4", "a\nb", "%+%=a/"] {
+        for path in [
+            "", "..", "a//b", "a/", ".windrow", "%+a", "%+a/b", "%=%4", "a
+b", "%+%=a/", "%=a/b",
+            "a/%@b",
+        ] {
             assert_eq!(from_path(path.as_bytes()), None, "{path}");
         }
     }
@@ -224,6 +243,7 @@ mod tests {
             Just(b"/".to_vec()),
             Just(b"%=".to_vec()),
             Just(b"%+".to_vec()),
+            Just(b"%@".to_vec()),
             Just(b".windrow".to_vec()),
             Just(vec![b'x'; 254]),
             Just("é".as_bytes().to_vec()),
@@ -242,9 +262,11 @@ mod tests {
             prop_assert_eq!(from_path(&path), Some(name.clone()));
             // The other form of each component, too.
             let mut other = Vec::new();
+            let last = name.iter().filter(|&&b| b == b'/').count();
             for (index, component) in name.split(|&b| b == b'/').enumerate() {
                 if index > 0 { other.push(b'/'); }
-                encode_component(component, &mut other);
+                let kind = if index == last { Kind::File } else { Kind::Directory };
+                encode_component(component, kind, &mut other);
             }
             assert_safe(&other);
             prop_assert_eq!(from_path(&other), Some(name));

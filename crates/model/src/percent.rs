@@ -16,9 +16,9 @@ impl Keep {
     /// Letters, digits and the bytes of `more`.
     pub const fn letters_digits_and(more: &[u8]) -> Keep {
         let mut keep = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            keep[byte] = (byte as u8).is_ascii_alphanumeric();
+        let mut byte = 0_u8;
+        while byte < 128 {
+            keep[byte as usize] = byte.is_ascii_alphanumeric();
             byte += 1;
         }
         let mut i = 0;

@@ -1,0 +1,209 @@
+//! The destination: a directory, windrow's state inside it, and the lock that keeps it to one
+//! process.
+
+use super::Format;
+use super::errno::fatal;
+use rustix::fs::{self, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use windrow_model::Error;
+use windrow_model::name::STATE_DIR;
+
+/// Open packs and unfinished files lie here, below the state directory.
+const WORK_DIR: &str = "open";
+
+/// Says which run the destination belongs to.
+const RUN_FILE: &str = "run.json";
+
+/// A directory that is locked for this process.
+#[derive(Debug)]
+pub struct Destination {
+    path: PathBuf,
+    root: OwnedFd,
+    state: OwnedFd,
+    work: OwnedFd,
+    /// Kept open: the lock dies with the process.
+    _lock: std::fs::File,
+    /// This process made the directory.
+    made: bool,
+}
+
+impl Destination {
+    /// Makes and locks the directory, and notes in it which run it belongs to.
+    ///
+    /// # Errors
+    /// Not a directory, not writable, in use by another process, or holding an earlier run and
+    /// `fresh` is not set.
+    pub fn prepare(path: &Path, format: Format, source: &str, fresh: bool) -> Result<Self, Error> {
+        let shown = path.display().to_string();
+        let failed = |what: &str, errno| fatal(&shown, what, errno);
+        let made = match std::fs::symlink_metadata(path) {
+            Ok(_) => false,
+            Err(_) => {
+                std::fs::create_dir_all(path)
+                    .map_err(|error| failed("cannot make the directory", errno_of(&error)))?;
+                true
+            }
+        };
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let root = fs::openat(CWD, path, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOTDIR => {
+                Error::usage(&shown, "not a directory").hint("-o takes the directory to write into")
+            }
+            _ => failed("cannot open the directory", errno),
+        })?;
+        let state = make_dir(&root, STATE_DIR).map_err(|e| failed("cannot write here", e))?;
+        let lock = lock(&state, &shown)?;
+        if fs::statat(&state, RUN_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            if !fresh {
+                return Err(Error::usage(&shown, "holds an earlier run")
+                    .hint("choose another directory, or add --fresh to begin again from nothing"));
+            }
+            forget(&root, &state).map_err(|e| failed("cannot clear the earlier run", e))?;
+        }
+        let work = make_dir(&state, WORK_DIR).map_err(|e| failed("cannot write here", e))?;
+        clear(&work).map_err(|e| failed("cannot clear unfinished files", e))?;
+        let dest = Self { path: path.to_owned(), root, state, work, _lock: lock, made };
+        let run = serde_json::json!({ "version": 1, "format": format.name(), "source": source });
+        dest.write_state(RUN_FILE, format!("{run}\n").as_bytes())?;
+        Ok(dest)
+    }
+
+    /// The directory as the user wrote it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// For messages.
+    pub(super) fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Where what is unfinished lies; emptied when a run begins.
+    pub(super) fn work(&self) -> BorrowedFd<'_> {
+        self.work.as_fd()
+    }
+
+    /// Writes a file of the state directory: the old content or the new, never half of it.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub fn write_state(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let temporary = format!("{name}.new");
+        let write = || -> Result<(), std::io::Error> {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+            let file = fs::openat(&self.state, &temporary, flags, Mode::from(0o644))?;
+            let mut file = std::fs::File::from(file);
+            file.write_all(content)?;
+            fs::renameat(&self.state, &temporary, &self.state, name)?;
+            Ok(())
+        };
+        write().map_err(|error| {
+            let subject = self.path.join(STATE_DIR).join(name);
+            fatal(&subject.display().to_string(), "cannot write", errno_of(&error))
+        })
+    }
+
+    /// Opens a file of the state directory for appending, empty.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub fn create_state(&self, name: &str) -> Result<std::fs::File, Error> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = fs::openat(&self.state, name, flags, Mode::from(0o644));
+        file.map(std::fs::File::from).map_err(|errno| {
+            let subject = self.path.join(STATE_DIR).join(name);
+            fatal(&subject.display().to_string(), "cannot create", errno)
+        })
+    }
+
+    /// Takes back what [`Destination::prepare`] made, where a run ends before it stored anything.
+    pub fn abandon(self) {
+        let _ = fs::unlinkat(&self.state, RUN_FILE, AtFlags::empty());
+        let _ = fs::unlinkat(&self.state, WORK_DIR, AtFlags::REMOVEDIR);
+        let _ = fs::unlinkat(&self.state, LOCK_FILE, AtFlags::empty());
+        let _ = fs::unlinkat(&self.root, STATE_DIR, AtFlags::REMOVEDIR);
+        if self.made {
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
+const LOCK_FILE: &str = "lock";
+
+/// Takes the kernel's lock: it dies with its holder, so it is never stale.
+fn lock(state: &OwnedFd, shown: &str) -> Result<std::fs::File, Error> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = fs::openat(state, LOCK_FILE, flags, Mode::from(0o644))
+        .map_err(|errno| fatal(shown, "cannot write here", errno))?;
+    let mut file = std::fs::File::from(file);
+    match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let what = format!("in use by another windrow (process {})", pid.trim());
+            return Err(Error::environment(shown, what)
+                .hint("wait until it is done, or choose another directory"));
+        }
+        Err(errno) => return Err(fatal(shown, "cannot lock the directory", errno)),
+    }
+    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    noted.map_err(|error| fatal(shown, "cannot write here", errno_of(&error)))?;
+    Ok(file)
+}
+
+/// Makes and opens a directory of ours; a symbolic link in its place is an error.
+fn make_dir(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    match fs::mkdirat(parent.as_fd(), name, Mode::from(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    fs::openat(parent, name, flags, Mode::empty())
+}
+
+/// Removes the plain files of a directory of ours.
+fn clear(dir: &OwnedFd) -> Result<(), Errno> {
+    for name in files_in(dir)? {
+        fs::unlinkat(dir, &name, AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Forgets an earlier run: its state, and the packs it wrote. Files stay: a new run replaces those
+/// it fetches again.
+fn forget(root: &OwnedFd, state: &OwnedFd) -> Result<(), Errno> {
+    for name in files_in(root)? {
+        if super::pack::is_pack_name(name.to_bytes()) {
+            fs::unlinkat(root, &name, AtFlags::empty())?;
+        }
+    }
+    for name in files_in(state)? {
+        if name.to_bytes() != LOCK_FILE.as_bytes() {
+            fs::unlinkat(state, &name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+fn files_in(dir: &OwnedFd) -> Result<Vec<std::ffi::CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        if entry.file_type() == FileType::RegularFile {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

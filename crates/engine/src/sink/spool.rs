@@ -1,0 +1,115 @@
+//! Bodies too large for memory, on their way.
+
+use super::dest::Destination;
+use super::errno::fatal;
+use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use windrow_model::Error;
+
+/// A file without a place yet, on the file system of the destination; gone when dropped.
+#[derive(Debug)]
+pub struct Spool {
+    dest: Arc<Destination>,
+    file: File,
+    /// Its name below the work directory, where the file system cannot do without.
+    name: Option<String>,
+    len: u64,
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl Spool {
+    /// An empty spool.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub fn create(dest: &Arc<Destination>) -> Result<Self, Error> {
+        let (file, name) =
+            create(dest).map_err(|errno| fatal(&dest.shown(), "cannot make a file", errno))?;
+        Ok(Self { dest: Arc::clone(dest), file, name, len: 0 })
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            fatal(&self.dest.shown(), "cannot write", errno)
+        })?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The file, and the name it has below the work directory, if any.
+    pub(super) fn parts(&self) -> (&File, Option<&str>) {
+        (&self.file, self.name.as_deref())
+    }
+
+    /// The file has its place now: nothing is left to clean up.
+    pub(super) fn placed(&mut self) {
+        self.name = None;
+    }
+
+    /// Shows the bytes to `take`, in pieces, from the first.
+    ///
+    /// # Errors
+    /// The environment's, or what `take` gives.
+    pub(super) fn read_all(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let failed = |error: std::io::Error| {
+            Error::environment(self.dest.shown(), "cannot read a body back").why(error)
+        };
+        let mut piece = vec![0; 256 << 10];
+        self.file.rewind().map_err(failed)?;
+        let mut left = self.len;
+        while left > 0 {
+            let len = self.file.read(&mut piece).map_err(failed)?;
+            if len == 0 {
+                return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            take(&piece[..len])?;
+            left -= len as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = fs::unlinkat(self.dest.work(), name.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+fn create(dest: &Destination) -> Result<(File, Option<String>), Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    match fs::openat(dest.work(), c".", flags | OFlags::TMPFILE, Mode::from(0o644)) {
+        Ok(file) => return Ok((file.into(), None)),
+        // File systems without nameless files.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {}
+        Err(errno) => return Err(errno),
+    }
+    let name = format!("spool-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let flags = flags | OFlags::CREATE | OFlags::EXCL;
+    let file = fs::openat(dest.work(), name.as_str(), flags, Mode::from(0o644))?;
+    Ok((file.into(), Some(name)))
+}

@@ -1,0 +1,9 @@
+//! Sources: where tasks come from.
+//!
+//! A source is a state machine that says what to ask next and makes tasks of the answer; it does
+//! no I/O itself.
+
+pub mod listing;
+mod page;
+
+pub use listing::{Api, Listing, ListingError};

@@ -1,0 +1,247 @@
+//! One page of a listing: JSON whose field names are the user's choice.
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use windrow_model::task::Names;
+
+/// What a page held.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// The names, if their field was there.
+    pub names: Option<Names>,
+    /// The marker of the next page, if there is one.
+    pub marker: Option<String>,
+}
+
+/// Which fields to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'f> {
+    pub names: &'f str,
+    pub markers: &'f [String],
+}
+
+impl Fields<'_> {
+    /// Reads a page; names go straight into one buffer.
+    ///
+    /// # Errors
+    /// What serde_json says of JSON that is none, or not of this shape.
+    pub(super) fn read(self, body: &[u8]) -> Result<Page, serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let page = self.deserialize(&mut json)?;
+        json.end()?;
+        Ok(page)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Fields<'_> {
+    type Value = Page;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Page, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = Page;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object with the names in `{}`", self.names)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Page, M::Error> {
+        let mut page = Page::default();
+        while let Some(field) = map.next_key_seed(Text)? {
+            if field == self.names {
+                if page.names.is_some() {
+                    return Err(M::Error::custom(format_args!("`{field}` is there twice")));
+                }
+                page.names = Some(map.next_value_seed(NameList)?);
+            } else if self.markers.iter().any(|marker| field == *marker) {
+                let marker = map.next_value_seed(Marker)?;
+                if page.marker.is_some() && page.marker != marker {
+                    return Err(M::Error::custom("two different markers"));
+                }
+                page.marker = marker;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// A field's name.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = std::borrow::Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = std::borrow::Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(text.to_owned().into())
+    }
+}
+
+/// The array of names; `null` stands for none.
+struct NameList;
+
+impl<'de> DeserializeSeed<'de> for NameList {
+    type Value = Names;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Names, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NameList {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of names")
+    }
+
+    fn visit_unit<E>(self) -> Result<Names, E> {
+        Ok(Names::default())
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Names, S::Error> {
+        let mut names = Names::default();
+        while seq.next_element_seed(Append(&mut names))?.is_some() {}
+        Ok(names)
+    }
+}
+
+/// One name, appended without a string of its own.
+struct Append<'n>(&'n mut Names);
+
+impl<'de> DeserializeSeed<'de> for Append<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Append<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<(), E> {
+        self.0.push(name.as_bytes()).map_err(|_| E::custom("a page of more than 4 GiB"))
+    }
+}
+
+/// A marker: text or a number; `null` and the empty text say that there is no next page.
+struct Marker;
+
+impl<'de> DeserializeSeed<'de> for Marker {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Marker {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a marker (text, a number or null)")
+    }
+
+    fn visit_str<E>(self, marker: &str) -> Result<Self::Value, E> {
+        Ok((!marker.is_empty()).then(|| marker.to_owned()))
+    }
+
+    fn visit_u64<E>(self, marker: u64) -> Result<Self::Value, E> {
+        Ok(Some(marker.to_string()))
+    }
+
+    fn visit_i64<E>(self, marker: i64) -> Result<Self::Value, E> {
+        Ok(Some(marker.to_string()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<(Option<Vec<String>>, Option<String>), String> {
+        let markers = ["NextMarker".to_owned(), "NextFile".to_owned()];
+        let page = Fields { names: "FileNames", markers: &markers }
+            .read(json.as_bytes())
+            .map_err(|error| error.to_string())?;
+        let names = page.names.map(|names| {
+            names.iter().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
+        });
+        Ok((names, page.marker))
+    }
+
+    #[test]
+    fn reads_the_pages_of_the_story() {
+        let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect());
+        for (json, expected) in [
+            (r#"{"FileNames": ["a", "b"], "NextMarker": "t"}"#, (names(&["a", "b"]), Some("t"))),
+            (r#"{"NextFile": "t", "FileNames": []}"#, (names(&[]), Some("t"))),
+            (r#"{"FileNames": ["a"]}"#, (names(&["a"]), None)),
+            (r#"{"FileNames": null, "NextMarker": null}"#, (names(&[]), None)),
+            (r#"{"FileNames": ["x"], "NextMarker": ""}"#, (names(&["x"]), None)),
+            (r#"{"FileNames": ["x"], "NextMarker": 17}"#, (names(&["x"]), Some("17"))),
+            (
+                r#"{"File\u004eames": ["\u00fc\n\"\\"], "Z": {"FileNames": 3}}"#,
+                (names(&["ü\n\"\\"]), None),
+            ),
+            (r#"{"NextMarker": "t", "NextFile": "t", "FileNames": []}"#, (names(&[]), Some("t"))),
+            ("{}", (None, None)),
+        ] {
+            let expected = (expected.0, expected.1.map(str::to_owned));
+            assert_eq!(read(json), Ok(expected), "{json}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_page() {
+        let deep = format!(r#"{{"x": {}"#, "[".repeat(100_000));
+        for json in [
+            "",
+            "null",
+            "[]",
+            "<html>",
+            "{",
+            r#"{"FileNames": "a"}"#,
+            r#"{"FileNames": [1]}"#,
+            r#"{"FileNames": [["a"]]}"#,
+            r#"{"FileNames": []} trailing"#,
+            r#"{"FileNames": ["a"], "FileNames": ["b"]}"#,
+            r#"{"FileNames": [], "NextMarker": {"a": 1}}"#,
+            r#"{"FileNames": [], "NextMarker": "a", "NextFile": "b"}"#,
+            r#"{"FileNames": ["\ud800"]}"#,
+            "{\"FileNames\": [\"\u{1}\"]}",
+            &deep,
+        ] {
+            assert!(read(json).is_err(), "{json:.60}");
+        }
+    }
+}

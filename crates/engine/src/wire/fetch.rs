@@ -1,0 +1,213 @@
+//! One request at a time, with its whole response in memory: for listings.
+
+use super::h1::{Broken, Exchange, Head, Interest, Loss, Session, Template};
+use super::target::Target;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use windrow_model::{Failure, FailureClass};
+
+/// A response, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Status code.
+    pub status: u16,
+    /// `Content-Type`, if it was text.
+    pub content_type: Option<String>,
+    /// `Location`, if it was text.
+    pub location: Option<String>,
+    /// `Server`, if it was text.
+    pub server: Option<String>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Asks one origin for one thing after the other, on one connection that is kept.
+#[derive(Debug)]
+pub struct Client {
+    target: Rc<Target>,
+    template: Template,
+    connect_timeout: Duration,
+    timeout: Duration,
+    /// Most bytes of one body.
+    bound: u64,
+    kept: Option<(TcpStream, Session<()>)>,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// A client that is not connected yet; bodies are at most `bound` bytes long.
+    pub fn new(
+        target: Rc<Target>,
+        template: Template,
+        connect_timeout: Duration,
+        timeout: Duration,
+        bound: u64,
+    ) -> Self {
+        let buffer = vec![0; 128 << 10];
+        Self { target, template, connect_timeout, timeout, bound, kept: None, buffer }
+    }
+
+    /// Asks for `path` (path and query, percent-encoded).
+    ///
+    /// # Errors
+    /// The attempt's failure; a status is none. A kept connection that proves closed is replaced
+    /// once, silently.
+    ///
+    /// # Cancel
+    /// Dropping it drops the connection.
+    pub async fn get(&mut self, path: &[u8]) -> Result<Fetched, Failure> {
+        if let Some((stream, session)) = self.kept.take()
+            && let Some(result) = self.attempt(stream, session, path).await
+        {
+            return result;
+        }
+        let stream = self.target.connect(self.connect_timeout).await?;
+        let closed = || {
+            let detail = "the server closed the connection without an answer";
+            Err(Failure::new(FailureClass::Reset, detail))
+        };
+        self.attempt(stream, Session::new(1), path).await.unwrap_or_else(closed)
+    }
+
+    /// `None` if the connection closed before an answer began.
+    async fn attempt(
+        &mut self,
+        stream: TcpStream,
+        mut session: Session<()>,
+        path: &[u8],
+    ) -> Option<Result<Fetched, Failure>> {
+        let mut request = Vec::new();
+        self.template.render(&mut request, |out| out.extend_from_slice(path));
+        let mut answer = Answer { bound: self.bound, ..Answer::default() };
+        session.sent(());
+        let limit = self.timeout;
+        let broken = match tokio::time::timeout(limit, write_all(&stream, &request)).await {
+            Ok(Ok(())) => self.read(&stream, &mut session, &mut answer).await,
+            Ok(Err(_)) => Some(Broken::Closed),
+            Err(_) => Some(timed_out()),
+        };
+        if answer.complete {
+            if broken.is_none() && !session.closing() {
+                self.kept = Some((stream, session));
+            }
+            return Some(Ok(answer.into()));
+        }
+        match broken {
+            Some(Broken::Failed(failure)) => Some(Err(failure)),
+            _ => None,
+        }
+    }
+
+    /// Reads until the answer is complete (`None`) or the connection is to be closed.
+    async fn read(
+        &mut self,
+        stream: &TcpStream,
+        session: &mut Session<()>,
+        answer: &mut Answer,
+    ) -> Option<Broken> {
+        let mut filled = 0;
+        loop {
+            let Ok(ready) = tokio::time::timeout(self.timeout, stream.readable()).await else {
+                return Some(timed_out());
+            };
+            let len = match ready.and_then(|()| stream.try_read(&mut self.buffer[filled..])) {
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) if session.between_responses() && filled == 0 => {
+                    return Some(Broken::Closed);
+                }
+                Err(_) => {
+                    let detail = "the connection was reset inside the response";
+                    return Some(Broken::Failed(Failure::new(FailureClass::Reset, detail)));
+                }
+            };
+            if len == 0 {
+                return Some(session.end_of_input(&self.buffer[..filled], answer));
+            }
+            filled += len;
+            match session.receive(&self.buffer[..filled], answer) {
+                Ok(used) => {
+                    self.buffer.copy_within(used..filled, 0);
+                    filled -= used;
+                }
+                Err(broken) => return Some(broken),
+            }
+            if answer.complete {
+                return None;
+            }
+        }
+    }
+}
+
+fn timed_out() -> Broken {
+    let detail = "the server sent nothing for too long";
+    Broken::Failed(Failure::new(FailureClass::Timeout, detail))
+}
+
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(len) => bytes = &bytes[len..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Collects one response.
+#[derive(Default)]
+struct Answer {
+    status: u16,
+    content_type: Option<String>,
+    location: Option<String>,
+    server: Option<String>,
+    body: Vec<u8>,
+    bound: u64,
+    complete: bool,
+}
+
+impl From<Answer> for Fetched {
+    fn from(answer: Answer) -> Self {
+        let Answer { status, content_type, location, server, body, .. } = answer;
+        Fetched { status, content_type, location, server, body }
+    }
+}
+
+impl Exchange for Answer {
+    type Ticket = ();
+
+    fn head(&mut self, (): &mut (), head: &Head, raw: &[u8]) -> Interest {
+        let text = |name| {
+            let value = super::h1::header(raw, name)?;
+            std::str::from_utf8(value).ok().map(|text| text.trim().to_owned())
+        };
+        self.status = head.status;
+        self.content_type = text("content-type");
+        self.location = text("location");
+        self.server = text("server");
+        Interest::Take
+    }
+
+    fn whole(&mut self, (): (), body: &[u8]) {
+        self.body.extend_from_slice(body);
+        self.complete = true;
+    }
+
+    fn data(&mut self, (): &mut (), bytes: &[u8]) -> Result<(), Failure> {
+        if (self.body.len() + bytes.len()) as u64 > self.bound {
+            return Err(Failure::new(FailureClass::TooLarge, "the response is too large"));
+        }
+        self.body.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn end(&mut self, (): ()) {
+        self.complete = true;
+    }
+
+    fn lost(&mut self, (): (), _: Loss) {}
+}

@@ -1,0 +1,44 @@
+//! Requests: the constant part of a head is made once for each origin.
+
+/// Renders `GET` requests for one origin.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// ` HTTP/1.1`, `Host`, and every other line up to the empty one.
+    tail: Box<[u8]>,
+}
+
+impl Template {
+    /// A template with these header lines, `Host` first.
+    ///
+    /// # Errors
+    /// Gives the name of the first line whose name is no token or whose value holds a control
+    /// character: with those, one request could be made to look like two (RFC 9112 section 11.1).
+    pub fn new<'h>(
+        authority: &'h str,
+        headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+    ) -> Result<Self, String> {
+        let mut tail = b" HTTP/1.1\r\n".to_vec();
+        for (name, value) in std::iter::once(("Host", authority)).chain(headers) {
+            let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            let field = |b: u8| b == b'\t' || (b >= b' ' && b != 0x7F);
+            if name.is_empty() || !name.bytes().all(token) || !value.bytes().all(field) {
+                return Err(name.escape_default().to_string());
+            }
+            for part in [name.as_bytes(), b": ", value.trim().as_bytes(), b"\r\n"] {
+                tail.extend_from_slice(part);
+            }
+        }
+        tail.extend_from_slice(b"\r\n");
+        Ok(Self { tail: tail.into() })
+    }
+
+    /// Appends a request; `target` appends the request target (path and query), which it has
+    /// percent-encoded.
+    pub fn render(&self, out: &mut Vec<u8>, target: impl FnOnce(&mut Vec<u8>)) {
+        out.extend_from_slice(b"GET ");
+        let start = out.len();
+        target(out);
+        debug_assert!(out[start..].iter().all(u8::is_ascii_graphic) && out[start] == b'/');
+        out.extend_from_slice(&self.tail);
+    }
+}

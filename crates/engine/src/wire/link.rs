@@ -1,0 +1,306 @@
+//! Moves the bytes of sessions over tokio sockets.
+//!
+//! One task per connection, all on one core. A connection that waits costs its socket, its queue
+//! of tickets and a few hundred bytes: the read buffer belongs to the core.
+
+use super::h1::{Broken, Exchange, Loss, Session};
+use super::target::Target;
+use super::watch::Watch;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use windrow_model::limits::{IDLE_CONNECTION, READ_BYTES};
+use windrow_model::{Failure, FailureClass};
+
+/// Where a link gets its requests from.
+pub trait Work: Exchange {
+    /// The next request, if one is there now.
+    fn next(&mut self, now: Instant) -> Option<Self::Ticket>;
+
+    /// The next request; waits for one, `None` when there will be none any more.
+    fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<Self::Ticket>>;
+
+    /// Appends the bytes of a request.
+    fn render(&mut self, ticket: &Self::Ticket, out: &mut Vec<u8>);
+
+    /// The time, read once for all that one call of the system brought.
+    fn tick(&mut self, now: Instant);
+
+    /// The time as of the last [`Work::tick`].
+    fn now(&self) -> Instant;
+}
+
+/// What every link of a core shares: the buffer that sockets are read into.
+#[derive(Debug, Clone)]
+pub struct ReadBuffer(Rc<RefCell<Box<[u8]>>>);
+
+impl Default for ReadBuffer {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(vec![0; READ_BYTES].into())))
+    }
+}
+
+/// How a link behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkOptions {
+    /// Requests in flight at once.
+    pub depth: usize,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long a server may send nothing while it owes a response.
+    pub timeout: Duration,
+}
+
+/// A place for one connection at a time, which is opened when there is work and opened again
+/// when the server closes it.
+#[derive(Debug)]
+pub struct Link<W: Work> {
+    work: Rc<RefCell<W>>,
+    target: Rc<Target>,
+    buffer: ReadBuffer,
+    watch: Rc<Watch>,
+    options: LinkOptions,
+}
+
+impl<W: Work> Link<W> {
+    /// A link that is not connected yet.
+    pub fn new(
+        work: Rc<RefCell<W>>,
+        target: Rc<Target>,
+        buffer: ReadBuffer,
+        watch: Rc<Watch>,
+        options: LinkOptions,
+    ) -> Self {
+        Self { work, target, buffer, watch, options }
+    }
+
+    /// Serves until there is no more work.
+    ///
+    /// # Cancel
+    /// Dropping it drops the tickets that it holds: only to be done when the run is given up.
+    pub async fn run(self) {
+        let mut raced = None;
+        loop {
+            let first = match raced.take() {
+                Some(ticket) => ticket,
+                None => {
+                    let next = std::future::poll_fn(|cx| {
+                        self.work.borrow_mut().poll_next(cx, Instant::now())
+                    });
+                    match next.await {
+                        Some(ticket) => ticket,
+                        None => return,
+                    }
+                }
+            };
+            match self.target.connect(self.options.connect_timeout).await {
+                Ok(stream) => {
+                    let mut open = Open::new(&self, stream, first);
+                    let broken = std::future::poll_fn(|cx| open.poll(cx)).await;
+                    self.watch.set(None);
+                    raced = open.close(broken);
+                }
+                Err(failure) => {
+                    self.work.borrow_mut().lost(first, Loss::Failed(failure));
+                }
+            }
+        }
+    }
+}
+
+/// An open connection.
+struct Open<'l, W: Work> {
+    link: &'l Link<W>,
+    stream: TcpStream,
+    session: Session<W::Ticket>,
+    /// Rendered requests; `out[written..]` is still to be written.
+    out: Vec<u8>,
+    written: usize,
+    /// Bytes of an unfinished response.
+    rest: Vec<u8>,
+    /// When the last response was complete, while nothing is under way.
+    idle_since: Option<Instant>,
+    /// Writing failed: what was answered before that may still be read.
+    mute: bool,
+    /// A ticket that came too late for this connection.
+    carried: Option<W::Ticket>,
+}
+
+/// Reads in one go before other connections get their turn.
+const READS_AT_ONCE: usize = 8;
+
+/// Bytes of rendered requests, from which on no more are rendered before they are written.
+const OUT_BYTES: usize = 64 << 10;
+
+impl<'l, W: Work> Open<'l, W> {
+    fn new(link: &'l Link<W>, stream: TcpStream, first: W::Ticket) -> Self {
+        let mut open = Self {
+            link,
+            stream,
+            session: Session::new(link.options.depth),
+            out: Vec::new(),
+            written: 0,
+            rest: Vec::new(),
+            idle_since: None,
+            mute: false,
+            carried: None,
+        };
+        let now = Instant::now();
+        let mut work = link.work.borrow_mut();
+        work.tick(now);
+        open.send(&mut work, first);
+        open.watch(now);
+        drop(work);
+        open
+    }
+
+    fn send(&mut self, work: &mut W, ticket: W::Ticket) {
+        work.render(&ticket, &mut self.out);
+        self.session.sent(ticket);
+    }
+
+    /// Gives back what was not answered; the result is to be sent first on a fresh connection.
+    fn close(self, broken: Broken) -> Option<W::Ticket> {
+        let mut work = self.link.work.borrow_mut();
+        self.session.dissolve(broken, &mut *work).or(self.carried)
+    }
+
+    /// Drives the connection until it is to be closed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        self.link.watch.register(cx);
+        if self.link.watch.take_expired() {
+            let detail = "the server sent nothing for too long";
+            return Poll::Ready(Broken::Failed(Failure::new(FailureClass::Timeout, detail)));
+        }
+        for _ in 0..READS_AT_ONCE {
+            if self.session.waiting() > 0 {
+                self.refill();
+            } else if let Poll::Ready(broken) = self.poll_idle(cx) {
+                return Poll::Ready(broken);
+            }
+            self.write(cx);
+            if let Err(broken) = ready!(self.poll_read(cx)) {
+                return Poll::Ready(broken);
+            }
+        }
+        // Other connections first; then this one again.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Puts more requests behind those that wait. Only when half of them were answered: so they
+    /// are written some at a time, and never less than half are under way.
+    fn refill(&mut self) {
+        let depth = self.link.options.depth;
+        if self.session.closing() || self.mute || self.session.waiting() > depth / 2 {
+            return;
+        }
+        let mut work = self.link.work.borrow_mut();
+        let now = work.now();
+        while self.session.waiting() < depth && self.out.len() - self.written < OUT_BYTES {
+            let Some(ticket) = work.next(now) else { break };
+            self.send(&mut work, ticket);
+        }
+    }
+
+    /// Waits for work while nothing is under way. Ready when the connection is to be closed.
+    fn poll_idle(&mut self, cx: &Context<'_>) -> Poll<Broken> {
+        let now = Instant::now();
+        let mut work = self.link.work.borrow_mut();
+        work.tick(now);
+        match work.poll_next(cx, now) {
+            Poll::Ready(Some(ticket)) => {
+                let idle = self.idle_since.take().map(|since| now.saturating_duration_since(since));
+                if idle.is_some_and(|idle| idle > IDLE_CONNECTION) {
+                    self.carried = Some(ticket);
+                    return Poll::Ready(Broken::Announced);
+                }
+                self.send(&mut work, ticket);
+                drop(work);
+                self.refill();
+                self.watch(now);
+                Poll::Pending
+            }
+            Poll::Ready(None) => Poll::Ready(Broken::Announced),
+            Poll::Pending => {
+                self.idle_since.get_or_insert(now);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The server owes something from `now` on, or nothing.
+    fn watch(&self, now: Instant) {
+        let owed = self.session.waiting() > 0;
+        self.link.watch.set(owed.then(|| now + self.link.options.timeout));
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) {
+        while self.written < self.out.len() && !self.mute {
+            match self.stream.try_write(&self.out[self.written..]) {
+                Ok(len) => self.written += len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.stream.poll_write_ready(cx) {
+                        Poll::Pending => return,
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => self.mute = true,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What the server answered before it closed is still to be read; reading ends
+                // with the reason.
+                Err(_) => self.mute = true,
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+    }
+
+    /// Reads once, and passes on what came.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let buffer = Rc::clone(&self.link.buffer.0);
+        let mut buffer = buffer.borrow_mut();
+        let begun = self.rest.len();
+        let len = loop {
+            // Asked first: on a socket without news this costs no call of the system.
+            if ready!(self.stream.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(Err(self.reset()));
+            }
+            match self.stream.try_read(&mut buffer[begun..]) {
+                Ok(len) => break len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Poll::Ready(Err(self.reset())),
+            }
+        };
+        let now = Instant::now();
+        let mut work = self.link.work.borrow_mut();
+        work.tick(now);
+        if len == 0 {
+            return Poll::Ready(Err(self.session.end_of_input(&self.rest, &mut *work)));
+        }
+        buffer[..begun].copy_from_slice(&self.rest);
+        let input = &buffer[..begun + len];
+        let used = match self.session.receive(input, &mut *work) {
+            Ok(used) => used,
+            Err(broken) => return Poll::Ready(Err(broken)),
+        };
+        self.rest.clear();
+        self.rest.extend_from_slice(&input[used..]);
+        self.watch(now);
+        Poll::Ready(Ok(()))
+    }
+
+    /// What a reset means here: between two responses it is a way of closing.
+    fn reset(&self) -> Broken {
+        if self.session.between_responses() && self.rest.is_empty() {
+            Broken::Closed
+        } else {
+            let detail = "the connection was reset inside the response";
+            Broken::Failed(Failure::new(FailureClass::Reset, detail))
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The wire: connections, and the protocol spoken on them.
+//!
+//! [`h1`] is the protocol without I/O; [`link`] moves its bytes over tokio sockets; [`fetch`] asks
+//! for one thing at a time, as listings are read.
+
+pub mod fetch;
+pub mod h1;
+pub mod link;
+pub mod target;
+pub mod watch;
+
+pub use fetch::{Client, Fetched};
+pub use link::{Link, LinkOptions, ReadBuffer, Work};
+pub use target::Target;
+pub use watch::{Watch, Watchdog};

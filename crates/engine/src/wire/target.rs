@@ -1,0 +1,81 @@
+//! Where connections go.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use windrow_model::url::Origin;
+use windrow_model::{Failure, FailureClass};
+
+/// The addresses of one origin. Each core has its own.
+#[derive(Debug)]
+pub struct Target {
+    addrs: Vec<SocketAddr>,
+    next: Cell<usize>,
+}
+
+impl Target {
+    /// A target with these addresses, which take turns.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn new(addrs: Vec<SocketAddr>) -> Self {
+        assert!(!addrs.is_empty(), "a target has an address");
+        Self { addrs, next: Cell::new(0) }
+    }
+
+    /// Looks the host up, by the system's resolver.
+    ///
+    /// # Errors
+    /// What the resolver says, or that it found nothing.
+    pub async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
+        let addrs: Vec<_> =
+            tokio::net::lookup_host((origin.host.as_str(), origin.port)).await?.collect();
+        match addrs.is_empty() {
+            true => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
+            false => Ok(addrs),
+        }
+    }
+
+    /// Opens a connection. Every address is tried once before giving up, beginning with the one
+    /// that worked last.
+    ///
+    /// # Errors
+    /// The last address's failure.
+    ///
+    /// # Cancel
+    /// Dropping it closes what was begun.
+    pub async fn connect(&self, limit: Duration) -> Result<TcpStream, Failure> {
+        let mut failure = Failure::new(FailureClass::Connect, "no address");
+        for _ in 0..self.addrs.len() {
+            let addr = self.addrs[self.next.get() % self.addrs.len()];
+            failure = match tokio::time::timeout(limit, TcpStream::connect(addr)).await {
+                Ok(Ok(stream)) => {
+                    // Requests are written whole; waiting to fill a segment only delays them.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => Failure::new(FailureClass::Connect, reason(&error)),
+                Err(_) => Failure::new(FailureClass::Connect, "the connection timed out"),
+            };
+            self.next.set(self.next.get().wrapping_add(1));
+        }
+        Err(failure)
+    }
+}
+
+fn reason(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::ConnectionReset => "connection reset",
+        io::ErrorKind::TimedOut => "the connection timed out",
+        io::ErrorKind::NetworkUnreachable => "the network is unreachable",
+        io::ErrorKind::HostUnreachable => "the host is unreachable",
+        io::ErrorKind::AddrNotAvailable => "no local port is left",
+        _ => match error.raw_os_error() {
+            Some(23 | 24) => "no file descriptor is left",
+            _ => "cannot connect",
+        },
+    }
+}

@@ -1,0 +1,165 @@
+//! The one URL parser of windrow: `http://HOST[:PORT][/PATH][?QUERY]` (RFC 3986), strict.
+//!
+//! Two parsers that read one URL differently are how credentials reach the wrong host; so
+//! everything that windrow asks for passes through here, and what is doubtful is refused.
+
+use std::fmt;
+
+/// Scheme, host and port: what a connection belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Host as it stands in the URL, lower-case, IPv6 addresses without brackets.
+    pub host: String,
+    /// Port, also where the URL leaves it out.
+    pub port: u16,
+}
+
+impl Origin {
+    /// Value of the `Host` header: the port only where it is not the scheme's own.
+    pub fn authority(&self) -> String {
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match self.port {
+            80 => host,
+            port => format!("{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.authority())
+    }
+}
+
+/// An absolute URL, cut at the origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Whom to ask.
+    pub origin: Origin,
+    /// Path without its last `/`s, empty for the root.
+    pub base: String,
+    /// What stands behind `?`, if anything.
+    pub query: Option<String>,
+}
+
+impl Url {
+    /// Parses an absolute `http` URL.
+    ///
+    /// # Errors
+    /// Says in a few words what is wrong: another scheme, user information, an empty or odd host,
+    /// a port outside 1-65535, a fragment, or characters that a URL does not have.
+    pub fn parse(text: &str) -> Result<Url, &'static str> {
+        let rest = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
+                return Err("https is not supported yet");
+            }
+            _ => return Err("not an http URL"),
+        };
+        if !rest.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("a space, a control character or a character that is not ASCII");
+        }
+        if rest.contains('#') {
+            return Err("a fragment (`#`) names nothing on a server");
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        if authority.contains('@') {
+            return Err("a user name or password in a URL is not supported");
+        }
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (path, None),
+        };
+        Ok(Url {
+            origin: parse_authority(authority)?,
+            base: path.trim_end_matches('/').to_owned(),
+            query,
+        })
+    }
+}
+
+fn parse_authority(text: &str) -> Result<Origin, &'static str> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']').ok_or("a `[` without its `]`")?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| "not an IPv6 address in brackets")?;
+            (host, after)
+        }
+        None => {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+            if host.is_empty() {
+                return Err("the host is missing");
+            }
+            if !host.bytes().all(named) {
+                return Err("an odd character in the host");
+            }
+            (host, port)
+        }
+    };
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => 80,
+        None => return Err("something between host and port"),
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().ok().filter(|&port| port != 0).ok_or("the port is not in 1-65535")?
+        }
+        Some(_) => return Err("the port is not a number"),
+    };
+    Ok(Origin { host: host.to_ascii_lowercase(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_users_type() {
+        for (text, host, port, base, query) in [
+            ("http://localhost:8080", "localhost", 8080, "", None),
+            ("http://localhost:8080/", "localhost", 8080, "", None),
+            ("HTTP://Example.org/a/b/", "example.org", 80, "/a/b", None),
+            ("http://[::1]:99/x?y=1&z", "::1", 99, "/x", Some("y=1&z")),
+            ("http://127.0.0.1?q", "127.0.0.1", 80, "", Some("q")),
+        ] {
+            let url = Url::parse(text).unwrap();
+            assert_eq!((url.origin.host.as_str(), url.origin.port), (host, port), "{text}");
+            assert_eq!((url.base.as_str(), url.query.as_deref()), (base, query), "{text}");
+        }
+        let url = Url::parse("http://[::1]:99").unwrap();
+        assert_eq!(url.origin.authority(), "[::1]:99");
+        assert_eq!(Url::parse("http://a").unwrap().origin.to_string(), "http://a");
+    }
+
+    #[test]
+    fn refuses_what_is_doubtful() {
+        for text in [
+            "",
+            "localhost:8080",
+            "ftp://a",
+            "https://a",
+            "http://",
+            "http:///x",
+            "http://:80",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:8x",
+            "http://a:",
+            "http://a b/",
+            "http://a/\n",
+            "http://user@a",
+            "http://user:pw@a/",
+            "http://a%2Fb",
+            "http://[::1",
+            "http://[::g]",
+            "http://[::1]x",
+            "http://a/#f",
+            "http://ä",
+            "http://a\\b",
+            "http://a;b",
+        ] {
+            assert!(Url::parse(text).is_err(), "{text}");
+        }
+    }
+}
