@@ -62,11 +62,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     for problem in &problems {
         println!("{problem}");
     }
-    println!("tidy: {count} files, {} problems", problems.len());
+    println!("tidy: {count} files, problems: {}", problems.len());
     if problems.is_empty() {
         Ok(())
     } else {
-        Err(format!("tidy: {} problems, listed above", problems.len()))
+        Err("rules are broken, each is listed above".to_owned())
     }
 }
 

@@ -1,1 +1,47 @@
-fn main() {}
+//! The `windrow` command: reads flags, makes a plan of them, runs it, tells how it went.
+//!
+//! stdout is for data, stderr is for people.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod demo;
+mod format;
+mod get;
+mod progress;
+mod serve;
+mod signals;
+mod units;
+
+use args::{Args, Command};
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+use windrow_model::{Error, Exit};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        Command::Get(get) => get::run(&get),
+        Command::Serve(serve) => serve::run(&serve),
+        Command::Demo(demo) => demo::run(&demo),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        complain(&error);
+        error.exit()
+    });
+    ExitCode::from(exit.code())
+}
+
+/// Tells an error to people: what happened on one line, what to do on another.
+fn complain(error: &Error) {
+    let mut err = std::io::stderr().lock();
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(err, "windrow: {error}");
+    if let Some(hint) = error.advice() {
+        let _ = writeln!(err, "hint: {hint}");
+    }
+}
+
+/// What a command comes to.
+type Outcome = Result<Exit, Error>;

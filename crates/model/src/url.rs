@@ -80,6 +80,13 @@ impl Url {
     }
 }
 
+impl fmt::Display for Url {
+    /// Without the query: it may hold a signature.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.base)
+    }
+}
+
 fn parse_authority(text: &str) -> Result<Origin, &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

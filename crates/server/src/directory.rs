@@ -16,7 +16,7 @@ use windrow_model::{Error, percent};
 
 use crate::json;
 use crate::request::{Method, Request};
-use crate::respond::{Body, PIECE_BYTES, Refusal, Status, object_head_into};
+use crate::respond::{Body, PIECE_BYTES, Refusal, Status, object_head_into, piece};
 
 /// Where a run keeps its state. It is not content: what a run stored can be served again.
 const STATE: &[u8] = b".windrow";
@@ -83,7 +83,7 @@ impl Directory {
             return Ok(Some(Body::File { file, left: size }));
         }
         let body = out.len();
-        out.reserve(PIECE_BYTES.min(size as usize + 64));
+        out.reserve(piece(size));
         match Read::by_ref(&mut file).take(size).read_to_end(out) {
             Ok(got) if got as u64 == size => Ok(None),
             Ok(got) => {

@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use httparse::{EMPTY_HEADER, Header, Status as Progress};
+use httparse::{Header, Status as Progress};
 
 use crate::respond::{Refusal, Status};
 

@@ -125,7 +125,7 @@ impl Body {
 }
 
 /// How much of `left` bytes goes into the next piece.
-fn piece(left: u64) -> usize {
+pub(crate) fn piece(left: u64) -> usize {
     usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES))
 }
 

@@ -223,9 +223,11 @@ mod tests {
         (prop::collection::vec(request, 0..8), prop::collection::vec(damage, 0..3), any::<bool>())
             .prop_map(|(requests, damages, harm)| {
                 let mut input = requests.concat().into_bytes();
-                for (at, byte) in damages.into_iter().filter(|_| harm && !input.is_empty()) {
-                    let at = at.index(input.len());
-                    input[at] = byte;
+                if harm && !input.is_empty() {
+                    for (at, byte) in damages {
+                        let at = at.index(input.len());
+                        input[at] = byte;
+                    }
                 }
                 input
             })

@@ -170,6 +170,11 @@ impl Desk {
         }
     }
 
+    /// A final failure could not be written down: the task is pending again.
+    pub fn revive(&mut self, ticket: Ticket) {
+        self.returned.push(ticket);
+    }
+
     /// Whether [`Desk::next`] would give a task at `now`.
     pub fn ready(&self, now: Instant) -> bool {
         !self.stopped

@@ -1,0 +1,332 @@
+//! The command line. Every flag has an environment variable `WINDROW_*`.
+
+use crate::units::{parse_bytes, parse_duration, parse_shard_size};
+use clap::{Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use windrow_engine::pipeline::MaxFailures;
+use windrow_engine::{Format, ShardSize};
+
+/// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
+#[derive(Debug, Parser)]
+#[command(name = "windrow", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  windrow demo                                  try it: serve, fetch and check a million objects
+  windrow get http://host:8080 -o out/          empty a file server into files
+  windrow get http://host:8080 -o out/ --format tar --pipeline 64
+  windrow serve --dir some/folder               serve a folder to windrow or anybody
+
+Exit codes: 0 every object stored · 1 some failed · 2 usage · 3 stopped by a rule ·
+4 the environment · 130/143 after a signal and a clean stop")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fetch every object of a source into a destination
+    Get(Box<Get>),
+    /// Serve objects that windrow can fetch: a folder, or a corpus that needs no disk
+    Serve(Serve),
+    /// Serve, fetch and check objects on this machine, and say what a billion would take
+    Demo(Demo),
+}
+
+/// `windrow get`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Get {
+    /// Where the objects are: http://HOST[:PORT][/BASE], a server with a listing
+    #[arg(env = "WINDROW_SOURCE")]
+    pub(crate) source: String,
+
+    /// Directory to write to
+    #[arg(short, long = "output", value_name = "DEST", env = "WINDROW_OUTPUT")]
+    pub(crate) output: PathBuf,
+
+    /// Form of the output; a file costs 20-100 times what a place in a pack costs
+    #[arg(long, default_value = "files", env = "WINDROW_FORMAT", value_enum)]
+    pub(crate) format: FormatArg,
+
+    /// Requests in flight over all cores
+    #[arg(short, long, value_name = "N|auto", default_value = "auto", env = "WINDROW_CONCURRENCY",
+          value_parser = parse_auto)]
+    pub(crate) concurrency: Auto,
+
+    /// Threads that fetch [default: all cores]
+    #[arg(long, value_name = "N", env = "WINDROW_CORES")]
+    pub(crate) cores: Option<usize>,
+
+    /// Requests in flight on one connection; the server must answer in order (RFC 9112 section 9.3.2)
+    #[arg(long, value_name = "N", default_value_t = 1, env = "WINDROW_PIPELINE")]
+    pub(crate) pipeline: usize,
+
+    /// Attempts after the first
+    #[arg(long, value_name = "N", default_value_t = 5, env = "WINDROW_RETRY")]
+    pub(crate) retry: u32,
+
+    /// No attempt on an object begins so long after its first failed [default: none]
+    #[arg(long, value_name = "T", env = "WINDROW_RETRY_MAX_TIME", value_parser = parse_duration)]
+    pub(crate) retry_max_time: Option<Duration>,
+
+    /// How long a server may send nothing while it owes an answer
+    #[arg(long, value_name = "T", default_value = "30s", env = "WINDROW_TIMEOUT",
+          value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+
+    /// How long connecting may take
+    #[arg(long, value_name = "T", default_value = "10s", env = "WINDROW_CONNECT_TIMEOUT",
+          value_parser = parse_duration)]
+    pub(crate) connect_timeout: Duration,
+
+    /// What to do when an object fails for good
+    #[arg(long, default_value = "continue", env = "WINDROW_ON_ERROR", value_enum)]
+    pub(crate) on_error: OnError,
+
+    /// Stop when more than so many objects failed [default: none]
+    #[arg(long, value_name = "N|P%", env = "WINDROW_MAX_FAILURES", value_parser = parse_max_failures)]
+    pub(crate) max_failures: Option<MaxFailures>,
+
+    /// When a pack is full, in objects (10000) or bytes (256MiB) [default: either]
+    #[arg(long, value_name = "N|BYTES", env = "WINDROW_SHARD_SIZE", value_parser = parse_shard_size)]
+    pub(crate) shard_size: Option<ShardSize>,
+
+    /// Memory for bodies and buffers; larger bodies go by way of the disk
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", env = "WINDROW_MEMORY",
+          value_parser = parse_bytes)]
+    pub(crate) memory: u64,
+
+    /// Fetch only the first N objects of the source
+    #[arg(long, value_name = "N", env = "WINDROW_LIMIT")]
+    pub(crate) limit: Option<u64>,
+
+    /// Forget an earlier run in DEST, and begin from nothing
+    #[arg(long, env = "WINDROW_FRESH")]
+    pub(crate) fresh: bool,
+
+    #[command(flatten)]
+    pub(crate) api: Api,
+
+    /// A header line to send with every request; may be given again
+    #[arg(long, value_name = "K: V", env = "WINDROW_HEADER")]
+    pub(crate) header: Vec<String>,
+
+    /// User-Agent to send [default: windrow/VERSION]
+    #[arg(long, value_name = "TEXT", env = "WINDROW_USER_AGENT")]
+    pub(crate) user_agent: Option<String>,
+
+    /// Write the summary, as JSON, to this file too (always also DEST/.windrow/summary.json)
+    #[arg(long, value_name = "FILE", env = "WINDROW_SUMMARY")]
+    pub(crate) summary: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Show {
+    /// Progress on stderr: a bar on a terminal, else a line every few seconds
+    #[arg(long, default_value = "auto", env = "WINDROW_PROGRESS", value_enum)]
+    pub(crate) progress: ProgressArg,
+
+    /// Say nothing but errors
+    #[arg(short, long, env = "WINDROW_QUIET")]
+    pub(crate) quiet: bool,
+
+    /// Say also what was chosen: cores, connections
+    #[arg(short, long, env = "WINDROW_VERBOSE")]
+    pub(crate) verbose: bool,
+}
+
+/// The shape of the listing server's API.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Shape of the server's API")]
+pub(crate) struct Api {
+    /// Path of the listing
+    #[arg(long, value_name = "PATH", default_value = "/list", env = "WINDROW_LIST_PATH")]
+    pub(crate) list_path: String,
+
+    /// Path of an object; `{+name}` instead of `{name}` leaves the `/` of a name as it is
+    #[arg(long, value_name = "PATH", default_value = "/get/{name}", env = "WINDROW_GET_PATH")]
+    pub(crate) get_path: String,
+
+    /// JSON field that holds the names
+    #[arg(long, value_name = "NAME", default_value = "FileNames", env = "WINDROW_NAMES_FIELD")]
+    pub(crate) names_field: String,
+
+    /// JSON field that holds the marker of the next page [default: NextMarker or NextFile]
+    #[arg(long, value_name = "NAME", env = "WINDROW_MARKER_FIELD")]
+    pub(crate) marker_field: Option<String>,
+
+    /// Query parameter in which the marker goes back
+    #[arg(long, value_name = "NAME", default_value = "next-marker", env = "WINDROW_MARKER_PARAM")]
+    pub(crate) marker_param: String,
+}
+
+/// `windrow serve`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Address to listen on; port 0 takes any free one. The URL is printed on stdout
+    #[arg(long, default_value = "127.0.0.1:8080", env = "WINDROW_ADDR")]
+    pub(crate) addr: SocketAddr,
+
+    /// Serve N objects whose names and bodies are functions of the seed
+    #[arg(long, value_name = "N", env = "WINDROW_SYNTHETIC",
+          required_unless_present = "dir", conflicts_with = "dir", value_parser = parse_count)]
+    pub(crate) synthetic: Option<u64>,
+
+    /// Bytes of each synthetic object
+    #[arg(long, value_name = "B", default_value = "100", env = "WINDROW_SIZE",
+          value_parser = parse_bytes)]
+    pub(crate) size: u64,
+
+    /// Seed of the synthetic objects
+    #[arg(long, value_name = "S", default_value_t = 0, env = "WINDROW_SEED")]
+    pub(crate) seed: u64,
+
+    /// Serve the files of a folder
+    #[arg(long, value_name = "DIR", env = "WINDROW_DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Names on one page of the listing
+    #[arg(long, value_name = "N", default_value_t = 1000, env = "WINDROW_PAGE")]
+    pub(crate) page: usize,
+
+    /// Answer every request so much later
+    #[arg(long, value_name = "T", default_value = "0s", env = "WINDROW_LATENCY",
+          value_parser = parse_duration)]
+    pub(crate) latency: Duration,
+
+    /// Threads [default: all cores]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        env = "WINDROW_THREADS"
+    )]
+    pub(crate) threads: usize,
+
+    /// End when standard input does: for a parent that must not leave a server behind
+    #[arg(long, hide = true, env = "WINDROW_WITH_PARENT")]
+    pub(crate) with_parent: bool,
+}
+
+/// `windrow demo`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Objects of 100 bytes
+    #[arg(long, value_name = "N", default_value = "1000000", env = "WINDROW_OBJECTS",
+          value_parser = parse_count)]
+    pub(crate) objects: u64,
+
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// Each object a file
+    Files,
+    /// Packs that every tar reads
+    Tar,
+    /// Nothing: fetch and throw away
+    Null,
+}
+
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Files => Self::Files,
+            FormatArg::Tar => Self::Tar,
+            FormatArg::Null => Self::Null,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnError {
+    /// Go on with the others
+    Continue,
+    /// Begin nothing more, finish what runs
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressArg {
+    Auto,
+    Bar,
+    Plain,
+    Json,
+    None,
+}
+
+/// A number, or windrow's choice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Auto(pub(crate) Option<usize>);
+
+fn parse_auto(text: &str) -> Result<Auto, String> {
+    match text {
+        "auto" => Ok(Auto(None)),
+        number => match number.parse() {
+            Ok(0) | Err(_) => Err("a number of requests, at least 1, or `auto`".into()),
+            Ok(number) => Ok(Auto(Some(number))),
+        },
+    }
+}
+
+fn parse_max_failures(text: &str) -> Result<MaxFailures, String> {
+    let wrong = || "a number of objects (10) or a part of them (0.5%)".to_owned();
+    match text.strip_suffix('%') {
+        Some(percent) => match percent.parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => {
+                Ok(MaxFailures::Part(percent / 100.0))
+            }
+            _ => Err(wrong()),
+        },
+        None => text.parse().map(MaxFailures::Count).map_err(|_| wrong()),
+    }
+}
+
+/// A number of objects; `1e9` and `1_000_000` are numbers too.
+fn parse_count(text: &str) -> Result<u64, String> {
+    let digits = text.replace(['_', ','], "");
+    if let Ok(number) = digits.parse() {
+        return Ok(number);
+    }
+    match digits.parse::<f64>() {
+        Ok(number) if number.fract() == 0.0 && (0.0..=1e15).contains(&number) => Ok(number as u64),
+        _ => Err("a number of objects, such as 1000000 or 1e6".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        for command in Args::command().get_subcommands() {
+            for arg in command.get_arguments().filter(|arg| arg.get_id() != "help") {
+                let env = arg.get_env().and_then(|env| env.to_str()).unwrap_or_default();
+                let expected = format!("WINDROW_{}", arg.get_id().as_str().to_uppercase());
+                assert_eq!(env, expected, "{}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn counts_can_be_written_short() {
+        assert_eq!(parse_count("1e6"), Ok(1_000_000));
+        assert_eq!(parse_count("1_000"), Ok(1000));
+        assert!(["", "x", "-1", "1.5", "1e99"].iter().all(|text| parse_count(text).is_err()));
+    }
+}

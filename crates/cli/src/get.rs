@@ -1,0 +1,172 @@
+//! `windrow get`: flags to a plan, the plan run to its end.
+
+use crate::Outcome;
+use crate::args::{Get, OnError, Show};
+use crate::format::{bytes, count, duration};
+use crate::progress::{PERIOD, Progress, say};
+use crate::signals::Signals;
+use std::time::Duration;
+use windrow_engine::pipeline::MaxFailures;
+use windrow_engine::report::Summary;
+use windrow_engine::schedule::RetryPolicy;
+use windrow_engine::source;
+use windrow_engine::{Ended, Format, Plan, Run};
+use windrow_model::Error;
+use windrow_model::url::Url;
+
+pub(crate) fn run(args: &Get) -> Outcome {
+    let plan = plan(args)?;
+    let files = plan.format == Format::Files;
+    let failures = plan.dest.join(".windrow/failures.jsonl");
+    let signals = catch()?;
+    let ended = conduct(plan, args.show, &signals)?;
+    if let Some(file) = &args.summary {
+        let json = serde_json::to_vec_pretty(&ended.summary).unwrap_or_default();
+        std::fs::write(file, json).map_err(|error| {
+            Error::environment(file.display().to_string(), "cannot write the summary").why(error)
+        })?;
+    }
+    if let Some(error) = &ended.error {
+        crate::complain(error);
+    }
+    let never_began = ended.error.is_some() && ended.summary.listed == 0;
+    if !args.show.quiet && !never_began {
+        tell(&ended.summary, &failures.display().to_string());
+        if files && ended.summary.stored >= 100_000 {
+            say("hint: a file costs 20-100 times what a place in a pack costs: --format tar");
+        }
+    }
+    Ok(ended.exit)
+}
+
+pub(crate) fn catch() -> Result<Signals, Error> {
+    Signals::catch().map_err(|error| Error::environment("signals", "cannot catch them").why(error))
+}
+
+/// Runs a plan, showing how it goes.
+pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended, Error> {
+    let run = Run::start(plan)?;
+    let mut progress = Progress::new(show);
+    if show.verbose {
+        progress.note(run.setting());
+    }
+    let mut told = false;
+    let ended = loop {
+        if let Some(ended) = run.wait(PERIOD) {
+            break ended;
+        }
+        progress.show(&run.report().snapshot());
+        if let Some(stop) = signals.caught()
+            && !told
+        {
+            told = true;
+            run.stop(stop);
+            progress.note("stopping: finishing what runs (again to leave at once)");
+        }
+    };
+    progress.end();
+    Ok(ended)
+}
+
+/// The end of a run in a few lines.
+fn tell(summary: &Summary, failures: &str) {
+    let Summary { stored, listed, seconds, .. } = *summary;
+    let more = if summary.listing_complete { "" } else { " listed so far" };
+    say(&format!(
+        "stored {} of {}{more} ({}) in {}: {}/s, {:.2} us of CPU each",
+        count(stored),
+        count(listed),
+        bytes(summary.bytes as f64),
+        duration(Duration::from_secs_f64(seconds)),
+        count(summary.objects_per_second as u64),
+        summary.cpu_us_per_object,
+    ));
+    if summary.failed > 0 {
+        let classes: Vec<_> = summary
+            .failures
+            .iter()
+            .map(|(class, number)| format!("{class} {}", count(*number)))
+            .collect();
+        say(&format!("failed {} ({}): {failures}", count(summary.failed), classes.join(", ")));
+    }
+    if summary.pending > 0 {
+        say(&format!("pending {}", count(summary.pending)));
+    }
+    if summary.state == "stopped"
+        && let Some(rule) = &summary.error
+    {
+        say(&format!("stopped by a rule: {rule}"));
+    }
+}
+
+/// Makes a plan of what was typed.
+fn plan(args: &Get) -> Result<Plan, Error> {
+    let url = Url::parse(&args.source).map_err(|why| {
+        Error::usage(&args.source, "not a source").why(why).hint(
+            "SOURCE is a server with a listing, as in http://localhost:8080; \
+             `windrow serve` starts one",
+        )
+    })?;
+    if url.query.is_some() {
+        return Err(Error::usage(url.to_string(), "has a query")
+            .hint("SOURCE is the server's base; a query of the listing goes into --list-path"));
+    }
+    let mut plan = Plan::new(url, &args.output, args.format.into());
+    plan.api = api(args)?;
+    plan.cores = args.cores.unwrap_or(0);
+    if args.cores == Some(0) {
+        return Err(Error::usage("--cores 0", "must be at least 1"));
+    }
+    plan.concurrency = args.concurrency.0;
+    plan.pipeline = args.pipeline;
+    plan.retry = RetryPolicy {
+        retries: args.retry,
+        max_time: args.retry_max_time,
+        ..RetryPolicy::default()
+    };
+    plan.timeout = args.timeout;
+    plan.connect_timeout = args.connect_timeout;
+    plan.memory = args.memory;
+    plan.limit = args.limit;
+    plan.max_failures = match args.on_error {
+        OnError::Stop => Some(MaxFailures::Count(0)),
+        OnError::Continue => args.max_failures,
+    };
+    if let Some(size) = args.shard_size {
+        plan.shard_size = size;
+    }
+    plan.fresh = args.fresh;
+    plan.seed = u64::from(std::process::id());
+    for line in &args.header {
+        let Some((name, value)) = line.split_once(':') else {
+            // The line may hold a secret: only its length is told.
+            let what = format!("a header line of {} characters without `:`", line.len());
+            return Err(Error::usage("--header", what).hint("--header 'Name: value'"));
+        };
+        plan.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    if let Some(agent) = &args.user_agent {
+        plan.headers.push(("User-Agent".to_owned(), agent.clone()));
+    }
+    Ok(plan)
+}
+
+fn api(args: &Get) -> Result<source::Api, Error> {
+    let api = &args.api;
+    let path = &api.list_path;
+    if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Error::usage(format!("--list-path '{path}'"), "not the path of a URL")
+            .hint("it begins with `/`, as in /list"));
+    }
+    let mut shape = source::Api {
+        list_path: path.clone(),
+        get_path: api.get_path.clone(),
+        names_field: api.names_field.clone(),
+        marker_param: api.marker_param.clone(),
+        ..source::Api::default()
+    };
+    if let Some(field) = &api.marker_field {
+        shape.marker_fields = vec![field.clone()];
+    }
+    Ok(shape)
+}

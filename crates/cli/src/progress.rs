@@ -1,0 +1,167 @@
+//! How a run is going, on stderr.
+
+use crate::args::{ProgressArg, Show};
+use crate::format::{bytes, count, duration};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::VecDeque;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+use windrow_engine::report::Snapshot;
+
+/// Between two looks at a run.
+pub(crate) const PERIOD: Duration = Duration::from_millis(100);
+
+/// Between two plain lines.
+const PLAIN: Duration = Duration::from_secs(5);
+
+/// Between two JSON lines.
+const JSON: Duration = Duration::from_secs(1);
+
+/// Rates are taken over so long.
+const WINDOW: Duration = Duration::from_secs(3);
+
+/// Shows progress in the way that was asked for.
+pub(crate) struct Progress {
+    way: Way,
+    history: VecDeque<(Duration, u64, u64)>,
+    shown: Duration,
+}
+
+enum Way {
+    Bar(ProgressBar),
+    Plain,
+    Json,
+    None,
+}
+
+impl Progress {
+    pub(crate) fn new(show: Show) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let way = match show.progress {
+            _ if show.quiet => Way::None,
+            ProgressArg::Auto if terminal => Way::Bar(bar()),
+            ProgressArg::Auto | ProgressArg::Plain => Way::Plain,
+            ProgressArg::Bar => Way::Bar(bar()),
+            ProgressArg::Json => Way::Json,
+            ProgressArg::None => Way::None,
+        };
+        Self { way, history: VecDeque::new(), shown: Duration::ZERO }
+    }
+
+    /// Shows how things stand, if it is time to.
+    pub(crate) fn show(&mut self, now: &Snapshot) {
+        self.history.push_back((now.elapsed, now.stored + now.failed, now.bytes));
+        while self.history.len() > 2 && now.elapsed - self.history[1].0 >= WINDOW {
+            self.history.pop_front();
+        }
+        let every = match self.way {
+            Way::Bar(_) => PERIOD / 2,
+            Way::Plain => PLAIN,
+            Way::Json => JSON,
+            Way::None => return,
+        };
+        if now.elapsed - self.shown < every {
+            return;
+        }
+        self.shown = now.elapsed;
+        let (objects, volume) = self.rates();
+        let done = now.stored + now.failed;
+        let eta = (now.listing_done && objects > 0.0)
+            .then(|| Duration::from_secs_f64((now.listed - done) as f64 / objects));
+        match &self.way {
+            Way::Bar(bar) => {
+                let more = if now.listing_done { "" } else { "+" };
+                let percent = if now.listing_done && now.listed > 0 {
+                    format!(" {:.0}%", done as f64 / now.listed as f64 * 100.0)
+                } else {
+                    String::new()
+                };
+                let eta = eta.map_or(String::new(), |eta| format!(", {} left", duration(eta)));
+                bar.set_length(now.listed.max(1));
+                bar.set_position(done);
+                let (done, listed) = (count(done), count(now.listed));
+                bar.set_prefix(format!("{done} of {listed}{more}{percent}{eta}"));
+                bar.set_message(figures(now, objects, volume));
+                bar.tick();
+            }
+            Way::Plain => {
+                let more = if now.listing_done { "" } else { " so far" };
+                let eta = eta.map_or(String::new(), |eta| format!(", {} left", duration(eta)));
+                let figures = figures(now, objects, volume);
+                say(&format!("{} of {}{more}{eta}: {figures}", count(done), count(now.listed)));
+            }
+            Way::Json => {
+                let line = serde_json::json!({
+                    "seconds": now.elapsed.as_secs_f64(),
+                    "listed": now.listed,
+                    "listing_complete": now.listing_done,
+                    "stored": now.stored,
+                    "failed": now.failed,
+                    "bytes": now.bytes,
+                    "requests": now.requests,
+                    "retries": now.retries,
+                    "in_flight": now.in_flight,
+                    "objects_per_second": objects,
+                    "bytes_per_second": volume,
+                    "seconds_left": eta.map(|eta| eta.as_secs_f64()),
+                });
+                say(&line.to_string());
+            }
+            Way::None => {}
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) {
+        if let Way::Bar(bar) = &self.way {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A line between, that does not tear the bar.
+    pub(crate) fn note(&self, line: &str) {
+        match &self.way {
+            Way::Bar(bar) => bar.suspend(|| say(line)),
+            Way::Plain => say(line),
+            Way::Json | Way::None => {}
+        }
+    }
+
+    /// Objects and bytes for each second of late.
+    fn rates(&self) -> (f64, f64) {
+        let (Some(first), Some(last)) = (self.history.front(), self.history.back()) else {
+            return (0.0, 0.0);
+        };
+        // At the beginning: since the run began.
+        let first =
+            if first.0 <= WINDOW && last.0 <= WINDOW { &(Duration::ZERO, 0, 0) } else { first };
+        let seconds = (last.0 - first.0).as_secs_f64().max(1e-3);
+        ((last.1 - first.1) as f64 / seconds, (last.2 - first.2) as f64 / seconds)
+    }
+}
+
+fn figures(now: &Snapshot, objects: f64, volume: f64) -> String {
+    let mut line =
+        format!("{}/s, {}/s, {} in flight", count(objects as u64), bytes(volume), now.in_flight);
+    if now.retries > 0 {
+        line += &format!(", {} retries", count(now.retries));
+    }
+    if now.failed > 0 {
+        line += &format!(", {} failed", count(now.failed));
+    }
+    line
+}
+
+/// Two lines, so that 80 columns are enough.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
+    let style = ProgressStyle::with_template("[{bar:22}] {prefix}\n{wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.progress_chars("=> "));
+    bar
+}
+
+/// A line for people. Nobody is left to tell when stderr is gone.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

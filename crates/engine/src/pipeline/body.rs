@@ -1,0 +1,86 @@
+//! A body while it comes in: in memory, or in a spool file once it is large.
+
+use crate::sink::{Destination, Spool};
+use std::sync::Arc;
+use windrow_model::Error;
+use windrow_model::limits::PACK_BUFFER_BYTES;
+
+/// The bytes of a body so far.
+#[derive(Debug, Default)]
+pub(super) enum Incoming {
+    /// None yet.
+    #[default]
+    Empty,
+    /// In memory.
+    Memory(Vec<u8>),
+    /// In a file.
+    Spool(Spool),
+}
+
+/// Makes room for bodies; memory that one needed is used for the next.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    dest: Arc<Destination>,
+    /// Bodies above so many bytes go to a spool.
+    spool_above: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+/// Buffers kept for later, at most: beyond the few that a core fills at the same moment they
+/// would only hold memory.
+const SPARES: usize = 16;
+
+impl Bodies {
+    pub(super) fn new(dest: Arc<Destination>, spool_above: usize) -> Self {
+        Self { dest, spool_above, spare: Vec::new() }
+    }
+
+    /// Appends bytes to a body of `length`, if that is known.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub(super) fn append(
+        &mut self,
+        incoming: &mut Incoming,
+        length: Option<u64>,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        if let Incoming::Empty = incoming {
+            *incoming = match length {
+                Some(length) if length > self.spool_above as u64 => {
+                    Incoming::Spool(Spool::create(&self.dest)?)
+                }
+                _ => Incoming::Memory(self.spare.pop().unwrap_or_default()),
+            };
+        }
+        if let Incoming::Memory(memory) = incoming {
+            if memory.len() + bytes.len() <= self.spool_above {
+                memory.extend_from_slice(bytes);
+                return Ok(());
+            }
+            let mut spool = Spool::create(&self.dest)?;
+            spool.write(memory)?;
+            let memory = std::mem::take(memory);
+            *incoming = Incoming::Spool(spool);
+            self.keep(memory);
+        }
+        match incoming {
+            Incoming::Spool(spool) => spool.write(bytes),
+            Incoming::Empty | Incoming::Memory(_) => unreachable!("made a spool above"),
+        }
+    }
+
+    /// Takes back what a body needed.
+    pub(super) fn recycle(&mut self, incoming: Incoming) {
+        if let Incoming::Memory(memory) = incoming {
+            self.keep(memory);
+        }
+    }
+
+    fn keep(&mut self, mut memory: Vec<u8>) {
+        if self.spare.len() < SPARES && memory.capacity() <= PACK_BUFFER_BYTES {
+            memory.clear();
+            self.spare.push(memory);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! One core from its first task to its last.
+
+use super::body::Bodies;
+use super::feed;
+use super::plan::Plan;
+use super::worker::{Route, Worker};
+use crate::ledger::FailureLog;
+use crate::report::{Report, latency_histogram};
+use crate::rt::{Control, Stop, TICK};
+use crate::schedule::Desk;
+use crate::sink::{Destination, Sinks};
+use crate::wire::h1::Template;
+use crate::wire::{Link, LinkOptions, ReadBuffer, Target, Watchdog};
+use async_channel::{Receiver, Sender};
+use hdrhistogram::Histogram;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, spawn_local};
+use windrow_model::percent::Keep;
+use windrow_model::{Error, Lease};
+
+/// What a core is made of.
+pub(super) struct Parts {
+    pub(super) index: usize,
+    pub(super) plan: Arc<Plan>,
+    pub(super) dest: Arc<Destination>,
+    pub(super) sinks: Sinks,
+    pub(super) report: Arc<Report>,
+    pub(super) control: Arc<Control>,
+    pub(super) failures: Arc<FailureLog>,
+    pub(super) leases: Receiver<Lease>,
+    /// Where the listing goes, on the core that reads it.
+    pub(super) source: Option<Sender<Lease>>,
+}
+
+/// What a core leaves.
+pub(super) struct Done {
+    pub(super) latency: Histogram<u64>,
+    /// Tasks that it took and that have no outcome.
+    pub(super) pending: u64,
+}
+
+/// Works until there are no more tasks, or the run stops.
+pub(super) async fn run(parts: Parts) -> Done {
+    let control = Arc::clone(&parts.control);
+    match work(parts).await {
+        Ok(done) => done,
+        Err(error) => {
+            control.stop(Stop::Error(error));
+            Done { latency: latency_histogram(), pending: 0 }
+        }
+    }
+}
+
+async fn work(parts: Parts) -> Result<Done, Error> {
+    let Parts { index, plan, dest, sinks, report, control, failures, leases, source } = parts;
+    let template = template(&plan)?;
+    let addrs = Target::resolve(&plan.url.origin).await.map_err(|error| {
+        Error::environment(plan.url.origin.to_string(), "cannot find the host").why(error)
+    })?;
+    let target = Rc::new(Target::new(addrs));
+    let hungry = Rc::new(Notify::new());
+    let worker = Rc::new(RefCell::new(Worker {
+        desk: Desk::new(plan.retry, plan.seed ^ (index as u64).rotate_left(32)),
+        sink: sinks.open()?,
+        latency: latency_histogram(),
+        bodies: Bodies::new(dest, plan.spool_above()),
+        template: template.clone(),
+        route: route(&plan)?,
+        report: Arc::clone(&report),
+        core: index,
+        failures,
+        control: Arc::clone(&control),
+        max_failures: plan.max_failures,
+        now: Instant::now(),
+        idle: Vec::new(),
+        hungry: Rc::clone(&hungry),
+    }));
+
+    let mut watchdog = Watchdog::new(TICK);
+    let mut links = JoinSet::new();
+    let buffer = ReadBuffer::default();
+    let options = LinkOptions {
+        depth: plan.pipeline,
+        connect_timeout: plan.connect_timeout,
+        timeout: plan.timeout,
+    };
+    for _ in 0..plan.links(index) {
+        let link = Link::new(
+            Rc::clone(&worker),
+            Rc::clone(&target),
+            buffer.clone(),
+            watchdog.watch(),
+            options,
+        );
+        links.spawn_local(link.run());
+    }
+    let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
+    let ticker = spawn_local(tick(Rc::clone(&worker), watchdog));
+    let lister = source.map(|queue| {
+        spawn_local(feed::list(feed::Feed { plan, target, template, queue, report, control }))
+    });
+
+    while let Some(ended) = links.join_next().await {
+        // A panic in a link is a panic of its core.
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+    for helper in [Some(feeder), Some(ticker), lister].into_iter().flatten() {
+        helper.abort();
+        let _ = helper.await;
+    }
+    let mut worker = worker.borrow_mut();
+    worker.sink.finish()?;
+    Ok(Done {
+        latency: std::mem::replace(&mut worker.latency, latency_histogram()),
+        pending: worker.desk.pending(),
+    })
+}
+
+/// Fills the desk from the queue.
+async fn take_leases(worker: Rc<RefCell<Worker>>, leases: Receiver<Lease>, hungry: Rc<Notify>) {
+    loop {
+        while !worker.borrow().desk.wants_lease() {
+            hungry.notified().await;
+        }
+        let lease = leases.recv().await;
+        let mut worker = worker.borrow_mut();
+        match lease {
+            Ok(lease) => worker.desk.add(lease),
+            Err(_) => {
+                worker.desk.close();
+                return worker.wake_all();
+            }
+        }
+        worker.wake_all();
+    }
+}
+
+async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        worker.borrow_mut().tend(now);
+        watchdog.sweep(now);
+    }
+}
+
+fn template(plan: &Plan) -> Result<Template, Error> {
+    const OURS: [(&str, &str); 3] = [
+        ("User-Agent", concat!("windrow/", env!("CARGO_PKG_VERSION"))),
+        ("Accept", "*/*"),
+        ("Accept-Encoding", "identity"),
+    ];
+    let authority = plan.url.origin.authority();
+    let given = |name: &str| plan.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    let ours = OURS.into_iter().filter(|(name, _)| !given(name));
+    let theirs = plan.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Template::new(&authority, ours.chain(theirs)).map_err(|name| {
+        Error::usage(format!("--header '{name}'"), "not a header line")
+            .why("a name is letters, digits and `-`; a value has no control characters")
+    })
+}
+
+/// Cuts the path of objects at the place of the name.
+fn route(plan: &Plan) -> Result<Route, Error> {
+    let path = &plan.api.get_path;
+    let (mark, keep) = match path.contains("{+name}") {
+        true => ("{+name}", Keep::UNRESERVED_AND_SLASH),
+        false => ("{name}", Keep::UNRESERVED),
+    };
+    let Some((before, behind)) = path.split_once(mark) else {
+        return Err(Error::usage(format!("--get-path '{path}'"), "has no place for the name")
+            .hint("write `{name}` where the name goes, as in /get/{name}"));
+    };
+    let before = format!("{}{before}", plan.url.base);
+    for part in [&before, behind] {
+        if !part.bytes().all(|b| b.is_ascii_graphic()) || !before.starts_with('/') {
+            return Err(Error::usage(format!("--get-path '{path}'"), "not the path of a URL"));
+        }
+    }
+    Ok(Route { before: before.into(), behind: behind.into(), keep })
+}

@@ -1,0 +1,255 @@
+//! A run: the one place that knows every stage, and joins them in flow order.
+//!
+//! ```text
+//! listing (a task of core 0) -> queue of leases -> each core: desk -> links -> sink, failure log
+//! ```
+
+mod body;
+mod core;
+mod feed;
+mod plan;
+mod worker;
+
+pub use crate::sink::{Format, ShardSize};
+pub use plan::{MaxFailures, Plan};
+
+use crate::ledger::FailureLog;
+use crate::report::{Latency, Report, Summary, latency_histogram};
+use crate::rt::{self, Control, Stop, machine};
+use crate::sink::{Destination, Sinks};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use windrow_model::limits::QUEUE_LEASES;
+use windrow_model::{Error, Exit};
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Run {
+    report: Arc<Report>,
+    control: Arc<Control>,
+    ended: mpsc::Receiver<Ended>,
+    setting: String,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How the process should end.
+    pub exit: Exit,
+    /// Why it ended early, if it did.
+    pub error: Option<Error>,
+    /// What it came to.
+    pub summary: Summary,
+}
+
+impl Run {
+    /// Begins a run: prepares the destination, and starts a core each on a thread of its own.
+    ///
+    /// # Errors
+    /// What can be known before the first request: the destination cannot be used, the host is
+    /// unknown.
+    pub fn start(plan: Plan) -> Result<Self, Error> {
+        let files = machine::raise_file_limit();
+        let plan = plan.settle(files)?;
+        let shown = plan.url.to_string();
+        let dest = Destination::prepare(&plan.dest, plan.format, &shown, plan.fresh)?;
+        let setting = plan.setting();
+        let report = Arc::new(Report::new(plan.cores));
+        let control = Arc::new(Control::default());
+        let (send, ended) = mpsc::channel();
+        let run =
+            Self { report: Arc::clone(&report), control: Arc::clone(&control), ended, setting };
+        std::thread::Builder::new()
+            .name("run".into())
+            .spawn(move || {
+                let ended = conduct(plan, Arc::new(dest), &report, &control);
+                // Nobody may be waiting any more.
+                let _ = send.send(ended);
+            })
+            .map_err(|error| Error::environment("run", "cannot start a thread").why(error))?;
+        Ok(run)
+    }
+
+    /// What was chosen, for people: cores, connections, memory.
+    pub fn setting(&self) -> &str {
+        &self.setting
+    }
+
+    /// The counters, to look at while it runs.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Asks the run to end: what runs is finished, nothing is begun.
+    pub fn stop(&self, why: Stop) {
+        self.control.stop(why);
+    }
+
+    /// Waits for the end, so long; `None` if it is not there yet.
+    pub fn wait(&self, limit: Duration) -> Option<Ended> {
+        match self.ended.recv_timeout(limit) {
+            Ok(ended) => Some(ended),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                unreachable!("the run's thread sends before it ends, and does not panic")
+            }
+        }
+    }
+}
+
+/// Runs all cores to their end and draws up the balance.
+fn conduct(
+    plan: Plan,
+    dest: Arc<Destination>,
+    report: &Arc<Report>,
+    control: &Arc<Control>,
+) -> Ended {
+    let began = Instant::now();
+    let plan = Arc::new(plan);
+    let outcome = run_cores(&plan, &dest, report, control);
+    let (latency, left) = outcome.unwrap_or_else(|error| {
+        control.stop(Stop::Error(error));
+        (latency_histogram(), None)
+    });
+    let sums = report.snapshot();
+    let settled = sums.stored + sums.failed;
+    let pending = sums.listed.saturating_sub(settled);
+    // The balance is drawn up twice, from both sides: what the source gave less what has an
+    // outcome, and what the desks and the queue still hold.
+    if left.is_some_and(|left| left != pending || sums.listed < settled) {
+        let what = format!(
+            "the sum does not hold: listed {}, stored {}, failed {}, left {}",
+            sums.listed,
+            sums.stored,
+            sums.failed,
+            left.unwrap_or(0)
+        );
+        control.stop(Stop::Error(
+            Error::environment("run", what).hint("this is a bug of windrow; please report it"),
+        ));
+    }
+    let why = control.why();
+    let exit = match &why {
+        Some(why) => why.exit(),
+        None if sums.failed > 0 => Exit::Failed,
+        None => Exit::Complete,
+    };
+    let usage = machine::usage();
+    let seconds = began.elapsed().as_secs_f64();
+    let per_object = |value: f64| if sums.stored > 0 { value / sums.stored as f64 } else { 0.0 };
+    let mut error = match why.clone() {
+        Some(Stop::Error(error)) => Some(error),
+        _ => None,
+    };
+    let reason = match &why {
+        Some(Stop::Error(error)) => Some(error.to_string()),
+        Some(Stop::Rule(rule)) => Some(rule.clone()),
+        _ => None,
+    };
+    let summary = Summary {
+        state: match (&why, sums.failed) {
+            (Some(why), _) => why.state(),
+            (None, 0) => "complete",
+            (None, _) => "failed",
+        },
+        error: reason,
+        source: plan.url.to_string(),
+        format: plan.format.name(),
+        listed: sums.listed,
+        listing_complete: sums.listing_done,
+        stored: sums.stored,
+        skipped: 0,
+        failed: sums.failed,
+        pending,
+        bytes: sums.bytes,
+        requests: sums.requests,
+        retries: sums.retries,
+        pages: report.pages.load(Ordering::Relaxed),
+        failures: sums.failures,
+        seconds,
+        objects_per_second: if seconds > 0.0 { sums.stored as f64 / seconds } else { 0.0 },
+        cpu_seconds: usage.cpu.as_secs_f64(),
+        cpu_us_per_object: per_object(usage.cpu.as_secs_f64() * 1e6),
+        max_rss_bytes: usage.max_rss,
+        latency_us: Latency::of(&latency),
+        resumed: false,
+        cores: plan.cores,
+        concurrency: plan.connections * plan.pipeline,
+    };
+    if sums.listed == 0 && matches!(why, Some(Stop::Error(_))) && plan.undo {
+        // Nothing came of it: leave no trace.
+        if let Ok(dest) = Arc::try_unwrap(dest) {
+            dest.abandon();
+        }
+    } else {
+        let json = serde_json::to_vec_pretty(&summary).unwrap_or_default();
+        if let Err(unwritten) = dest.write_state("summary.json", &json) {
+            error.get_or_insert(unwritten);
+        }
+    }
+    Ended { exit, error, summary }
+}
+
+/// Latencies of all cores, and how many tasks have no outcome (`None` if a core was lost).
+type Total = (hdrhistogram::Histogram<u64>, Option<u64>);
+
+fn run_cores(
+    plan: &Arc<Plan>,
+    dest: &Arc<Destination>,
+    report: &Arc<Report>,
+    control: &Arc<Control>,
+) -> Result<Total, Error> {
+    let failures = Arc::new(FailureLog::new(dest.create_state("failures.jsonl")?));
+    let sinks = Sinks::new(Arc::clone(dest), plan.format, plan.shard_size);
+    let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
+    let mut send = Some(send);
+    let mut threads = Vec::with_capacity(plan.cores);
+    for index in 0..plan.cores {
+        let parts = core::Parts {
+            index,
+            plan: Arc::clone(plan),
+            dest: Arc::clone(dest),
+            sinks: sinks.clone(),
+            report: Arc::clone(report),
+            control: Arc::clone(control),
+            failures: Arc::clone(&failures),
+            leases: leases.clone(),
+            // Core 0 reads the listing.
+            source: send.take(),
+        };
+        let thread = rt::start_core(index, move || core::run(parts));
+        threads.push(thread.map_err(|error| {
+            control.stop(Stop::Interrupted);
+            Error::environment("run", "cannot start a core").why(error)
+        })?);
+    }
+    let mut total = latency_histogram();
+    let mut left = Some(0);
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(done)) => {
+                left = left.map(|left: u64| left + done.pending);
+                let _ = total.add(&done.latency);
+            }
+            Ok(Err(error)) => {
+                left = None;
+                let error = Error::environment("run", "cannot start a core").why(error);
+                control.stop(Stop::Error(error));
+            }
+            Err(_) => {
+                left = None;
+                let error = Error::environment("run", "a core panicked")
+                    .hint("this is a bug of windrow; please report it with the text above");
+                control.stop(Stop::Error(error));
+            }
+        }
+    }
+    while let Ok(lease) = leases.try_recv() {
+        left = left.map(|left| left + lease.len() as u64);
+    }
+    failures
+        .flush()
+        .map_err(|error| Error::environment("failures.jsonl", "cannot write").why(error))?;
+    Ok((total, left))
+}

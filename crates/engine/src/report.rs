@@ -1,0 +1,203 @@
+//! What a run came to, while it runs and at its end.
+//!
+//! Every core writes its own counters, on its own cache lines; whoever looks adds them up.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use windrow_model::FailureClass;
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the core that owns the counter may. A load and a store, no locked instruction.
+    pub fn add(&self, more: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
+    /// Takes away; only the core that owns the counter may.
+    pub fn sub(&self, less: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(less), Ordering::Relaxed);
+    }
+
+    /// The value, perhaps a moment old.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of one core.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CoreCounters {
+    /// Objects stored.
+    pub stored: Counter,
+    /// Bytes of their bodies.
+    pub bytes: Counter,
+    /// Requests begun, listings not counted.
+    pub requests: Counter,
+    /// Attempts that failed and are made again.
+    pub retries: Counter,
+    /// Requests without an answer yet.
+    pub in_flight: Counter,
+    /// Objects that failed, by class.
+    pub failed: [Counter; FailureClass::ALL.len()],
+}
+
+/// The counters of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// One for each core.
+    pub cores: Vec<CoreCounters>,
+    /// Tasks that the source gave.
+    pub listed: AtomicU64,
+    /// Whether the source has no more.
+    pub listing_done: AtomicBool,
+    /// Pages of the listing.
+    pub pages: AtomicU64,
+    started: Instant,
+}
+
+impl Report {
+    /// Counters for so many cores, all zero; the clock starts.
+    pub fn new(cores: usize) -> Self {
+        Self {
+            cores: (0..cores).map(|_| CoreCounters::default()).collect(),
+            listed: AtomicU64::new(0),
+            listing_done: AtomicBool::new(false),
+            pages: AtomicU64::new(0),
+            started: Instant::now(),
+        }
+    }
+
+    /// The sums at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut sum = Snapshot::default();
+        for core in &self.cores {
+            sum.stored += core.stored.get();
+            sum.bytes += core.bytes.get();
+            sum.requests += core.requests.get();
+            sum.retries += core.retries.get();
+            sum.in_flight += core.in_flight.get();
+            for (class, counter) in FailureClass::ALL.iter().zip(&core.failed) {
+                let failed = counter.get();
+                if failed > 0 {
+                    sum.failed += failed;
+                    *sum.failures.entry(class.name()).or_default() += failed;
+                }
+            }
+        }
+        // Read last: what is stored was listed before.
+        sum.listed = self.listed.load(Ordering::Acquire);
+        sum.listing_done = self.listing_done.load(Ordering::Acquire);
+        sum.elapsed = self.started.elapsed();
+        sum
+    }
+}
+
+/// The sums of a run at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Tasks that the source gave so far.
+    pub listed: u64,
+    /// Whether that is all of them.
+    pub listing_done: bool,
+    /// Objects stored.
+    pub stored: u64,
+    /// Objects that failed.
+    pub failed: u64,
+    /// The same, by class; only classes that occurred.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Bytes of the bodies stored.
+    pub bytes: u64,
+    /// Requests begun.
+    pub requests: u64,
+    /// Attempts that failed and are made again.
+    pub retries: u64,
+    /// Requests without an answer yet.
+    pub in_flight: u64,
+    /// Time since the run began.
+    pub elapsed: Duration,
+}
+
+/// Latencies in microseconds, 1 us to 1 h, to two digits.
+pub fn latency_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("the bounds are constant and valid")
+}
+
+/// The end of a run, as `summary.json` has it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// How the run ended: `complete`, `failed`, `interrupted`, `terminated`, `stopped`, `error`.
+    pub state: &'static str,
+    /// Why, where it did not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Where the objects came from.
+    pub source: String,
+    /// Form of the output.
+    pub format: &'static str,
+    /// `listed = stored + skipped + failed + pending`.
+    pub listed: u64,
+    /// Whether the listing was read to its end.
+    pub listing_complete: bool,
+    /// Objects stored.
+    pub stored: u64,
+    /// Objects that needed nothing.
+    pub skipped: u64,
+    /// Objects that failed for good.
+    pub failed: u64,
+    /// Objects without an outcome.
+    pub pending: u64,
+    /// Bytes of the bodies stored.
+    pub bytes: u64,
+    /// Requests for objects, retries included.
+    pub requests: u64,
+    /// Attempts that failed and were made again.
+    pub retries: u64,
+    /// Pages of the listing.
+    pub pages: u64,
+    /// Failed objects by class.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Wall-clock time.
+    pub seconds: f64,
+    /// Stored objects for each second of it.
+    pub objects_per_second: f64,
+    /// CPU time of the process, user and system.
+    pub cpu_seconds: f64,
+    /// The same for each stored object, in microseconds.
+    pub cpu_us_per_object: f64,
+    /// Largest resident set of the process.
+    pub max_rss_bytes: u64,
+    /// From the request to the stored body.
+    pub latency_us: Latency,
+    /// Whether this run continued an earlier one.
+    pub resumed: bool,
+    /// Cores that worked.
+    pub cores: usize,
+    /// Requests in flight, at most.
+    pub concurrency: usize,
+}
+
+/// Percentiles in microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[allow(missing_docs)] // the names say it
+pub struct Latency {
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+impl Latency {
+    /// The percentiles of a histogram.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: histogram.max() }
+    }
+}
