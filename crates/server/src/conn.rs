@@ -103,6 +103,7 @@ impl Connection {
         if self.out.capacity() > 0 {
             self.worker.give_back(std::mem::take(&mut self.out));
             self.sent = 0;
+            self.due.clear();
         }
         Poll::Ready(Ok(()))
     }

@@ -269,9 +269,9 @@ mod tests {
             let (head, body) = page.split_once("\r\n\r\n").unwrap();
             assert_eq!(
                 head,
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 84"
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 82"
             );
-            assert_eq!(body.len(), 84);
+            assert_eq!(body.len(), 82);
             let only = answered(Method::Head, target, Connection::Closes);
             assert_eq!(only, format!("{head}\r\nConnection: close\r\n\r\n"));
         }

@@ -1,5 +1,7 @@
 //! The server over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,6 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use windrow_model::{Corpus, Exit, percent};
 use windrow_server::{Content, Options, Server, Stats};
@@ -180,7 +183,7 @@ fn a_thousand_pipelined_requests_are_answered_in_order() {
     client.assert_over();
     let Stats { requests, bytes, connections } = server.stats();
     assert_eq!((requests, connections), (1000, 1));
-    assert!(bytes > 180 * 1000, "{bytes}");
+    assert_eq!(bytes, 180 * 1000);
 }
 
 #[test]
@@ -286,16 +289,17 @@ fn each_answer_waits_for_its_latency() {
 fn a_reader_that_stops_is_not_read_from() {
     let (server, corpus) = synthetic(1, 100_000);
     let mut client = Client::new(&server);
-    let one = request(&format!("/get/{}", name(&corpus, 0)));
-    let batch = one.repeat(1000);
+    // Long requests: the sockets' buffers hold hundreds of them, not a hundred thousand.
+    let padding = format!("\r\nPadding: {}\r\n\r\n", "p".repeat(8000));
+    let one = request(&format!("/get/{}", name(&corpus, 0))).replace("\r\n\r\n", &padding);
+    let batch = one.repeat(100);
     client.stream.set_nonblocking(true).unwrap();
-    // A gigabyte of answers is asked for long before this; the buffers of the sockets are in the
-    // way of stating how much less is enough. The server is given time to take more.
     let (mut sent, mut full_since) = (0, None);
     loop {
         match client.stream.write(&batch.as_bytes()[sent % one.len()..]) {
             Ok(count) => (sent, full_since) = (sent + count, None),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // A server that reads on makes room again within this time.
                 let since = *full_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > Duration::from_millis(300) {
                     break;
@@ -304,12 +308,12 @@ fn a_reader_that_stops_is_not_read_from() {
             }
             Err(error) => panic!("{error}"),
         }
-        assert!(sent < 100 << 20, "the server reads on for ever");
+        assert!(sent < 200 << 20, "the server reads on for ever");
     }
     let whole = sent / one.len();
     let answered = server.stats().requests;
-    assert!(answered < whole as u64 / 4, "{answered} of {whole} answered to nobody");
-    // Nothing is lost: finish the last request on another handle while reading.
+    assert!(answered < whole as u64 / 2, "{answered} of {whole} answered to nobody");
+    // Nothing is lost: the last request is completed while the answers are read.
     client.stream.set_nonblocking(false).unwrap();
     let mut writer = client.stream.try_clone().unwrap();
     let tail = one.as_bytes()[sent % one.len()..].to_owned();
@@ -317,19 +321,10 @@ fn a_reader_that_stops_is_not_read_from() {
         writer.write_all(&tail).unwrap();
         writer.shutdown(Shutdown::Write).unwrap();
     });
-    for _ in 0..=whole.min(500) {
+    for _ in 0..=whole {
         assert!(corpus.matches(0, &client.read().body));
     }
-    let size = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 100000\r\n\r\n".len() + 100_000;
-    let mut rest = client.unread.len();
-    let mut part = vec![0; 1 << 20];
-    loop {
-        match client.stream.read(&mut part).unwrap() {
-            0 => break,
-            count => rest += count,
-        }
-    }
-    assert_eq!(rest, (whole - whole.min(500)) * size);
+    client.assert_over();
     writing.join().unwrap();
 }
 
@@ -345,17 +340,15 @@ fn a_taken_port_and_a_missing_directory_are_named() {
     server.stop();
     Server::start(options.clone()).expect("the port is free after a stop");
 
-    let missing = Content::Directory(PathBuf::from("/nowhere/at/all"));
-    let error = Server::start(Options { content: missing, ..options.clone() }).unwrap_err();
+    let refused = |content, page| {
+        Server::start(Options { page, ..Options::new(options.addr, content) }).unwrap_err()
+    };
+    let error = refused(Content::Directory(PathBuf::from("/nowhere/at/all")), 1);
     assert_eq!(error.exit(), Exit::Usage);
     assert!(error.to_string().starts_with("/nowhere/at/all: "), "{error}");
     let file = tempfile::NamedTempFile::new().unwrap();
-    let content = Content::Directory(file.path().to_owned());
-    assert_eq!(
-        Server::start(Options { content, ..options.clone() }).unwrap_err().exit(),
-        Exit::Usage
-    );
-    assert_eq!(Server::start(Options { page: 0, ..options }).unwrap_err().exit(), Exit::Usage);
+    assert_eq!(refused(Content::Directory(file.path().to_owned()), 1).exit(), Exit::Usage);
+    assert_eq!(refused(Content::Synthetic(corpus), 0).exit(), Exit::Usage);
 }
 
 /// A tree of odd names, and their contents.
@@ -407,6 +400,8 @@ fn a_directory_is_listed_in_order_and_served() {
     fs::write(root.path().join(".windrow/ledger"), "state").unwrap();
     fs::create_dir(root.path().join("nothing")).unwrap();
     fs::write(root.path().join(std::ffi::OsStr::from_bytes(b"\xff.bin")), "bytes").unwrap();
+    let (pipe, mode) = (root.path().join("pipe"), Mode::RUSR | Mode::WUSR);
+    mknodat(CWD, pipe, FileType::Fifo, mode, 0).unwrap();
     let socket = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
 
     for page in [1, 2, files.len() - 1, files.len(), 1000] {
@@ -455,6 +450,7 @@ fn a_directory_is_listed_in_order_and_served() {
         "%",
         "%zz",
         "socket",
+        "pipe",
         "missing",
         "nothing/x",
     ] {

@@ -8,9 +8,11 @@ use super::target::Target;
 use super::watch::Watch;
 use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use windrow_model::limits::{IDLE_CONNECTION, READ_BYTES};
 use windrow_model::{Failure, FailureClass};
@@ -175,11 +177,15 @@ impl<'l, W: Work> Open<'l, W> {
             let detail = "the server sent nothing for too long";
             return Poll::Ready(Broken::Failed(Failure::new(FailureClass::Timeout, detail)));
         }
-        for _ in 0..READS_AT_ONCE {
+        for round in 0..READS_AT_ONCE {
             if self.session.waiting() > 0 {
                 self.refill();
-            } else if let Poll::Ready(broken) = self.poll_idle(cx) {
-                return Poll::Ready(broken);
+            } else {
+                // Behind a read the time is known.
+                let now = if round > 0 { self.link.work.borrow().now() } else { Instant::now() };
+                if let Poll::Ready(broken) = self.poll_idle(cx, now) {
+                    return Poll::Ready(broken);
+                }
             }
             self.write(cx);
             if let Err(broken) = ready!(self.poll_read(cx)) {
@@ -207,8 +213,7 @@ impl<'l, W: Work> Open<'l, W> {
     }
 
     /// Waits for work while nothing is under way. Ready when the connection is to be closed.
-    fn poll_idle(&mut self, cx: &Context<'_>) -> Poll<Broken> {
-        let now = Instant::now();
+    fn poll_idle(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Broken> {
         let mut work = self.link.work.borrow_mut();
         work.tick(now);
         match work.poll_next(cx, now) {
@@ -264,17 +269,12 @@ impl<'l, W: Work> Open<'l, W> {
         let buffer = Rc::clone(&self.link.buffer.0);
         let mut buffer = buffer.borrow_mut();
         let begun = self.rest.len();
-        let len = loop {
-            // Asked first: on a socket without news this costs no call of the system.
-            if ready!(self.stream.poll_read_ready(cx)).is_err() {
-                return Poll::Ready(Err(self.reset()));
-            }
-            match self.stream.try_read(&mut buffer[begun..]) {
-                Ok(len) => break len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Poll::Ready(Err(self.reset())),
-            }
+        let mut room = ReadBuf::new(&mut buffer[begun..]);
+        // `poll_read` rather than `try_read`: where less came than there was room for, it knows
+        // that the socket is empty, and spares a call of the system that would only say so.
+        let len = match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room)) {
+            Ok(()) => room.filled().len(),
+            Err(_) => return Poll::Ready(Err(self.reset())),
         };
         let now = Instant::now();
         let mut work = self.link.work.borrow_mut();
