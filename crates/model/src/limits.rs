@@ -74,8 +74,19 @@ pub const RESERVED_FDS: usize = 48;
 /// Directory handles that one core of the files sink keeps open, at most.
 pub const DIRECTORY_HANDLES: usize = 64;
 
-/// Bytes that one core collects before it writes to its open pack.
-pub const PACK_BUFFER_BYTES: usize = 256 << 10;
+/// Bytes that one core collects before it writes to its open pack, at most and at least; between
+/// them `--memory` decides.
+pub const PACK_BLOCK_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(1 << 20);
+
+/// Blocks of one core: one is filled, one is written, one waits.
+pub const PACK_BLOCKS: usize = 3;
+
+/// Room of a block beyond its size, for headers: a name of [`NAME_BYTES`] takes three times as
+/// many bytes when every one is encoded.
+pub const PACK_SLACK_BYTES: usize = 256 << 10;
+
+/// Body buffers up to this size are kept for the next body.
+pub const KEPT_BUFFER_BYTES: usize = 256 << 10;
 
 /// An idle connection is not used again after this time: below the smallest keep-alive time of
 /// common servers (Node.js closes after 5 s).

@@ -3,7 +3,7 @@
 use crate::sink::{Destination, Spool};
 use std::sync::Arc;
 use windrow_model::Error;
-use windrow_model::limits::PACK_BUFFER_BYTES;
+use windrow_model::limits::KEPT_BUFFER_BYTES;
 
 /// The bytes of a body so far.
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ impl Bodies {
     }
 
     fn keep(&mut self, mut memory: Vec<u8>) {
-        if self.spare.len() < SPARES && memory.capacity() <= PACK_BUFFER_BYTES {
+        if self.spare.len() < SPARES && memory.capacity() <= KEPT_BUFFER_BYTES {
             memory.clear();
             self.spare.push(memory);
         }

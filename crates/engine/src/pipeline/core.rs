@@ -117,11 +117,18 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         let _ = helper.await;
     }
     let mut worker = worker.borrow_mut();
-    worker.sink.finish()?;
-    Ok(Done {
-        latency: std::mem::replace(&mut worker.latency, latency_histogram()),
-        pending: worker.desk.pending(),
-    })
+    let mut pending = worker.desk.pending();
+    if let Err(error) = worker.sink.finish() {
+        worker.control.stop(Stop::Error(error));
+        // What was taken and has no place is not stored.
+        let (objects, bytes) = worker.sink.unfinished();
+        let counters = &worker.report.cores[index];
+        counters.stored.sub(objects);
+        counters.bytes.sub(bytes);
+        pending += objects;
+    }
+    let latency = std::mem::replace(&mut worker.latency, latency_histogram());
+    Ok(Done { latency, pending })
 }
 
 /// Fills the desk from the queue.

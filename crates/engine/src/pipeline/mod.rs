@@ -201,7 +201,7 @@ fn run_cores(
     control: &Arc<Control>,
 ) -> Result<Total, Error> {
     let failures = Arc::new(FailureLog::new(dest.create_state("failures.jsonl")?));
-    let sinks = Sinks::new(Arc::clone(dest), plan.format, plan.shard_size);
+    let sinks = Sinks::new(Arc::clone(dest), plan.format, plan.shard_size, plan.block_bytes());
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let mut threads = Vec::with_capacity(plan.cores);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use windrow_model::Error;
 use windrow_model::limits::{
     AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, CONCURRENCY, DIRECTORY_HANDLES,
-    PIPELINE_DEPTH, RESERVED_FDS,
+    PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, RESERVED_FDS,
 };
 use windrow_model::url::Url;
 
@@ -155,6 +155,14 @@ impl Plan {
     /// Connections of one core.
     pub(super) fn links(&self, core: usize) -> usize {
         self.connections / self.cores + usize::from(core < self.connections % self.cores)
+    }
+
+    /// Size of the blocks in which packs are written: an eighth of the memory for all of them.
+    pub(super) fn block_bytes(&self) -> usize {
+        let share = self.memory / 8 / (self.cores * PACK_BLOCKS) as u64;
+        usize::try_from(share)
+            .unwrap_or(usize::MAX)
+            .clamp(*PACK_BLOCK_BYTES.start(), *PACK_BLOCK_BYTES.end())
     }
 
     /// Bodies above this size go to disk before they go to the sink.

@@ -9,6 +9,7 @@ mod null;
 mod pack;
 mod spool;
 pub mod tar;
+mod writer;
 
 pub use dest::Destination;
 pub use spool::Spool;
@@ -68,6 +69,21 @@ pub enum Body<'a> {
     Spool(&'a mut Spool),
 }
 
+impl Body<'_> {
+    /// Bytes of the body.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Spool(spool) => spool.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Why a body was not stored.
 #[derive(Debug)]
 pub enum SinkError {
@@ -86,11 +102,16 @@ pub trait Sink {
     /// See [`SinkError`]; the object was not stored.
     fn store(&mut self, object: Object<'_>) -> Result<Receipt, SinkError>;
 
-    /// Puts everything that was stored under its final name.
+    /// Puts everything that was stored under its final name. Nothing is stored after that.
     ///
     /// # Errors
-    /// The environment's.
+    /// The environment's; then [`Sink::unfinished`] tells what was lost.
     fn finish(&mut self) -> Result<(), Error>;
+
+    /// Objects and bytes that [`Sink::store`] took and that have no final name yet.
+    fn unfinished(&self) -> (u64, u64) {
+        (0, 0)
+    }
 }
 
 /// Opens the sinks of a run.
@@ -99,13 +120,20 @@ pub struct Sinks {
     dest: Arc<Destination>,
     format: Format,
     size: ShardSize,
+    block_bytes: usize,
     numbers: PackNumbers,
 }
 
 impl Sinks {
-    /// Sinks of this format at `dest`.
-    pub fn new(dest: Arc<Destination>, format: Format, size: ShardSize) -> Self {
-        Self { dest, format, size, numbers: PackNumbers::default() }
+    /// Sinks of this format at `dest`; packs are written in blocks of `block_bytes`, of which each
+    /// core has [`windrow_model::limits::PACK_BLOCKS`].
+    pub fn new(
+        dest: Arc<Destination>,
+        format: Format,
+        size: ShardSize,
+        block_bytes: usize,
+    ) -> Self {
+        Self { dest, format, size, block_bytes, numbers: PackNumbers::default() }
     }
 
     /// A sink for one core.
@@ -115,12 +143,16 @@ impl Sinks {
     pub fn open(&self) -> Result<Box<dyn Sink>, Error> {
         Ok(match self.format {
             Format::Files => Box::new(files::FilesSink::open(Arc::clone(&self.dest))?),
-            Format::Tar => {
-                let numbers = self.numbers.clone();
-                Box::new(tar::TarSink::new(Arc::clone(&self.dest), numbers, self.size))
-            }
+            Format::Tar => Box::new(tar::TarSink::new(self.packs("tar")?)),
             Format::Null => Box::new(null::NullSink),
         })
+    }
+}
+
+impl Sinks {
+    fn packs(&self, extension: &'static str) -> Result<pack::Packs, Error> {
+        let numbers = self.numbers.clone();
+        pack::Packs::new(Arc::clone(&self.dest), numbers, extension, self.size, self.block_bytes)
     }
 }
 

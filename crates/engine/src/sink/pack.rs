@@ -1,110 +1,146 @@
-//! A pack while it is written: a file below the work directory that gets its final name when it
-//! is whole.
+//! Packs: files that hold many objects.
+//!
+//! A pack lies below the work directory while it is written, and gets its final name when it is
+//! whole. What its members look like is the format's affair.
 
 use super::dest::Destination;
-use super::errno::fatal;
-use rustix::fs::{self, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
-use std::fs::File;
-use std::io::Write;
+use super::writer::{self, Block, Writer};
+use super::{PackNumbers, ShardSize};
 use std::sync::Arc;
 use windrow_model::Error;
-use windrow_model::limits::PACK_BUFFER_BYTES;
 
-/// An open pack.
+/// The packs of one core, one open at a time.
 #[derive(Debug)]
-pub(super) struct PackFile {
+pub(super) struct Packs {
     dest: Arc<Destination>,
-    name: String,
-    number: u32,
-    file: File,
-    /// Bytes that are not written yet, behind `flushed` ones that are.
-    buffer: Vec<u8>,
-    flushed: u64,
+    numbers: PackNumbers,
+    extension: &'static str,
+    full: ShardSize,
+    writer: Writer,
+    open: Option<Pack>,
+    /// Objects and bytes appended, over all packs.
+    total: (u64, u64),
 }
 
-impl PackFile {
-    /// Begins pack `number`, with file name ending `extension`. `buffer` is one to use again.
-    pub(super) fn create(
-        dest: &Arc<Destination>,
-        number: u32,
-        extension: &str,
-        mut buffer: Vec<u8>,
+/// The open pack.
+#[derive(Debug)]
+pub(super) struct Pack {
+    number: u32,
+    block: Block,
+    /// Bytes given to the writer.
+    written: u64,
+    objects: u64,
+    bytes: u64,
+}
+
+impl Packs {
+    pub(super) fn new(
+        dest: Arc<Destination>,
+        numbers: PackNumbers,
+        extension: &'static str,
+        full: ShardSize,
+        block_bytes: usize,
     ) -> Result<Self, Error> {
-        let name = format!("{number:05}.{extension}");
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = fs::openat(dest.work(), name.as_str(), flags, Mode::from(0o644))
-            .map_err(|errno| fatal(&dest.shown(), "cannot make a pack", errno))?;
-        buffer.clear();
-        buffer.reserve(PACK_BUFFER_BYTES + PACK_BUFFER_BYTES / 4);
-        let dest = Arc::clone(dest);
-        Ok(Self { dest, name, number, file: file.into(), buffer, flushed: 0 })
+        let writer = Writer::start(Arc::clone(&dest), block_bytes)?;
+        Ok(Self { dest, numbers, extension, full, writer, open: None, total: (0, 0) })
     }
 
+    /// The open pack; begins one if there is none.
+    pub(super) fn pack(&mut self) -> Result<&mut Pack, Error> {
+        if self.open.is_none() {
+            let number = self.numbers.next();
+            let name = format!("{number:05}.{}", self.extension);
+            let file = writer::create(&self.dest, &name)?;
+            self.writer.begin(file, name)?;
+            let block = self.writer.block()?;
+            self.open = Some(Pack { number, block, written: 0, objects: 0, bytes: 0 });
+        }
+        match &mut self.open {
+            Some(open) => Ok(open),
+            None => unreachable!("opened above"),
+        }
+    }
+
+    /// Writes the open pack's block if it is full. To be called when some bytes were rendered.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        match &mut self.open {
+            Some(pack) if pack.block.len() >= self.writer.block_bytes() => {
+                let Some(mut pack) = self.open.take() else { return Ok(()) };
+                let before = pack.block.len() as u64;
+                pack.block = self.writer.write(pack.block)?;
+                pack.written += before - pack.block.len() as u64;
+                self.open = Some(pack);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends bytes of any number to the open pack.
+    pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        loop {
+            let pack = self.pack()?;
+            let take = bytes.len().min(pack.block.room());
+            pack.block.vec().extend_from_slice(&bytes[..take]);
+            self.settle()?;
+            bytes = &bytes[take..];
+            if bytes.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// An object of so many bytes is complete. Says whether the pack is full now.
+    pub(super) fn complete(&mut self, bytes: u64) -> Result<bool, Error> {
+        self.settle()?;
+        let full = self.full;
+        let pack = self.pack()?;
+        pack.objects += 1;
+        pack.bytes += bytes;
+        let is_full = pack.objects >= full.objects || pack.len() >= full.bytes;
+        self.total.0 += 1;
+        self.total.1 += bytes;
+        Ok(is_full)
+    }
+
+    /// Ends the open pack.
+    pub(super) fn seal(&mut self) -> Result<(), Error> {
+        match self.open.take() {
+            Some(pack) => self.writer.seal(pack.block, pack.objects, pack.bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a pack is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Waits until everything is written and has its name.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        self.writer.finish()
+    }
+
+    /// Objects and bytes that were appended and are in no finished pack.
+    pub(super) fn unfinished(&self) -> (u64, u64) {
+        let (objects, bytes) = self.writer.sealed();
+        (self.total.0 - objects, self.total.1 - bytes)
+    }
+}
+
+impl Pack {
     pub(super) fn number(&self) -> u32 {
         self.number
     }
 
     /// Bytes of the pack so far.
     pub(super) fn len(&self) -> u64 {
-        self.flushed + self.buffer.len() as u64
+        self.written + self.block.len() as u64
     }
 
-    /// Where the next bytes are to be rendered; call [`PackFile::settle`] after.
-    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
-    }
-
-    /// Writes the buffer if it is full.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
-        if self.buffer.len() >= PACK_BUFFER_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    /// Appends bytes, the large ones without a copy.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if bytes.len() < PACK_BUFFER_BYTES {
-            self.buffer.extend_from_slice(bytes);
-            return self.settle();
-        }
-        self.flush()?;
-        self.write(bytes)
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let written = self.write(&buffer);
-        self.buffer = buffer;
-        self.buffer.clear();
-        written
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.flushed += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(|error| {
-            let subject = self.dest.path().join(&self.name).display().to_string();
-            fatal(&subject, "cannot write", Errno::from_io_error(&error).unwrap_or(Errno::IO))
-        })
-    }
-
-    /// Writes what is left, and gives the pack its final name. Gives the buffer back.
-    pub(super) fn seal(mut self) -> Result<Vec<u8>, Error> {
-        self.flush()?;
-        let (from, to) = (self.dest.work(), self.dest.root());
-        let name = self.name.as_str();
-        let renamed = match fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
-            // File systems that cannot promise not to replace.
-            Err(Errno::INVAL | Errno::NOSYS) => fs::renameat(from, name, to, name),
-            other => other,
-        };
-        renamed.map_err(|errno| {
-            let subject = self.dest.path().join(name).display().to_string();
-            let error = fatal(&subject, "cannot give the pack its name", errno);
-            match errno {
-                Errno::EXIST => error.hint("a file of that name is there that windrow did not write; move it, or choose another directory"),
-                _ => error,
-            }
-        })?;
-        Ok(self.buffer)
+    /// Where headers are rendered: up to [`windrow_model::limits::PACK_SLACK_BYTES`] at once.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        self.block.vec()
     }
 }
 

@@ -54,10 +54,7 @@ impl FilesSink {
 
 impl Sink for FilesSink {
     fn store(&mut self, mut object: Object<'_>) -> Result<Receipt, SinkError> {
-        let bytes = match &object.body {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::Spool(spool) => spool.len(),
-        };
+        let bytes = object.body.len();
         match self.place(object.name, &mut object.body) {
             Ok(()) => Ok(Receipt { ordinal: object.ordinal, bytes, place: Place::File }),
             // Both places are taken by something that is not this run's.
