@@ -1,7 +1,7 @@
 //! The command line. Every flag has an environment variable `WINDROW_*`.
 
 use crate::units::{parse_bytes, parse_duration, parse_shard_size};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -167,6 +167,7 @@ pub(crate) struct Api {
 
 /// `windrow serve`
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("content").args(["synthetic", "dir"]).required(true))]
 pub(crate) struct Serve {
     /// Address to listen on; port 0 takes any free one. The URL is printed on stdout
     #[arg(long, default_value = "127.0.0.1:8080", env = "WINDROW_ADDR")]
@@ -174,7 +175,7 @@ pub(crate) struct Serve {
 
     /// Serve N objects whose names and bodies are functions of the seed
     #[arg(long, value_name = "N", env = "WINDROW_SYNTHETIC",
-          required_unless_present = "dir", conflicts_with = "dir", value_parser = parse_count)]
+          value_parser = parse_count)]
     pub(crate) synthetic: Option<u64>,
 
     /// Bytes of each synthetic object

@@ -70,16 +70,21 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
 
 /// The end of a run in a few lines.
 fn tell(summary: &Summary, failures: &str) {
-    let Summary { stored, listed, seconds, .. } = *summary;
-    let more = if summary.listing_complete { "" } else { " listed so far" };
+    let Summary { listed, stored, skipped, failed, pending, .. } = *summary;
     say(&format!(
-        "stored {} of {}{more} ({}) in {}: {}/s, {:.2} us of CPU each",
+        "stored {} objects, {}, in {}: {}/s, {:.2} us of CPU each",
         count(stored),
-        count(listed),
         bytes(summary.bytes as f64),
-        duration(Duration::from_secs_f64(seconds)),
+        duration(Duration::from_secs_f64(summary.seconds)),
         count(summary.objects_per_second as u64),
         summary.cpu_us_per_object,
+    ));
+    let more = if summary.listing_complete { "" } else { " so far" };
+    let [listed, stored, skipped, failed, pending] =
+        [listed, stored, skipped, failed, pending].map(count);
+    say(&format!(
+        "listed {listed}{more} = {stored} stored + {skipped} skipped + {failed} failed + \
+         {pending} pending"
     ));
     if summary.failed > 0 {
         let classes: Vec<_> = summary
@@ -87,10 +92,7 @@ fn tell(summary: &Summary, failures: &str) {
             .iter()
             .map(|(class, number)| format!("{class} {}", count(*number)))
             .collect();
-        say(&format!("failed {} ({}): {failures}", count(summary.failed), classes.join(", ")));
-    }
-    if summary.pending > 0 {
-        say(&format!("pending {}", count(summary.pending)));
+        say(&format!("failed: {}; each in {failures}", classes.join(", ")));
     }
     if summary.state == "stopped"
         && let Some(rule) = &summary.error
@@ -102,10 +104,14 @@ fn tell(summary: &Summary, failures: &str) {
 /// Makes a plan of what was typed.
 fn plan(args: &Get) -> Result<Plan, Error> {
     let url = Url::parse(&args.source).map_err(|why| {
-        Error::usage(&args.source, "not a source").why(why).hint(
-            "SOURCE is a server with a listing, as in http://localhost:8080; \
-             `windrow serve` starts one",
-        )
+        let error = Error::usage(&args.source, "not a source").why(why);
+        match args.source.starts_with("https://") {
+            true => error,
+            false => error.hint(
+                "SOURCE is a server with a listing, as in http://localhost:8080; \
+                 `windrow serve` starts one",
+            ),
+        }
     })?;
     if url.query.is_some() {
         return Err(Error::usage(url.to_string(), "has a query")

@@ -2,7 +2,7 @@
 
 use crate::args::{ProgressArg, Show};
 use crate::format::{bytes, count, duration};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct Progress {
 }
 
 enum Way {
-    Bar(ProgressBar),
+    Bar(Bar),
     Plain,
     Json,
     None,
@@ -39,9 +39,9 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let way = match show.progress {
             _ if show.quiet => Way::None,
-            ProgressArg::Auto if terminal => Way::Bar(bar()),
+            ProgressArg::Auto if terminal => Way::Bar(Bar::new()),
             ProgressArg::Auto | ProgressArg::Plain => Way::Plain,
-            ProgressArg::Bar => Way::Bar(bar()),
+            ProgressArg::Bar => Way::Bar(Bar::new()),
             ProgressArg::Json => Way::Json,
             ProgressArg::None => Way::None,
         };
@@ -70,22 +70,17 @@ impl Progress {
             .then(|| Duration::from_secs_f64((now.listed - done) as f64 / objects));
         match &self.way {
             Way::Bar(bar) => {
-                let more = if now.listing_done { "" } else { "+" };
-                let percent = if now.listing_done && now.listed > 0 {
-                    format!(" {:.0}%", done as f64 / now.listed as f64 * 100.0)
-                } else {
-                    String::new()
-                };
                 let eta = eta.map_or(String::new(), |eta| format!(", {} left", duration(eta)));
-                bar.set_length(now.listed.max(1));
-                bar.set_position(done);
-                let (done, listed) = (count(done), count(now.listed));
-                bar.set_prefix(format!("{done} of {listed}{more}{percent}{eta}"));
-                bar.set_message(figures(now, objects, volume));
-                bar.tick();
+                let (gauge, more) = match now.listing_done {
+                    true => (gauge(done, now.listed), format!(" of {}", count(now.listed))),
+                    // How much there is in all is not known yet.
+                    false => (String::new(), format!(" of {} listed so far", count(now.listed))),
+                };
+                bar.objects.set_message(fit(format!("{gauge}{}{more}{eta}", count(done))));
+                bar.figures.set_message(fit(figures(now, objects, volume)));
             }
             Way::Plain => {
-                let more = if now.listing_done { "" } else { " so far" };
+                let more = if now.listing_done { "" } else { " listed so far" };
                 let eta = eta.map_or(String::new(), |eta| format!(", {} left", duration(eta)));
                 let figures = figures(now, objects, volume);
                 say(&format!("{} of {}{more}{eta}: {figures}", count(done), count(now.listed)));
@@ -114,14 +109,16 @@ impl Progress {
     /// Takes the bar away.
     pub(crate) fn end(&self) {
         if let Way::Bar(bar) = &self.way {
-            bar.finish_and_clear();
+            bar.end();
         }
     }
 
     /// A line between, that does not tear the bar.
     pub(crate) fn note(&self, line: &str) {
         match &self.way {
-            Way::Bar(bar) => bar.suspend(|| say(line)),
+            Way::Bar(bar) => {
+                let _ = bar.lines.println(line);
+            }
             Way::Plain => say(line),
             Way::Json | Way::None => {}
         }
@@ -152,13 +149,52 @@ fn figures(now: &Snapshot, objects: f64, volume: f64) -> String {
     line
 }
 
+/// `[=======>      ]  52% `.
+fn gauge(done: u64, listed: u64) -> String {
+    const WIDTH: usize = 20;
+    let part = if listed == 0 { 1.0 } else { (done as f64 / listed as f64).min(1.0) };
+    let full = (part * WIDTH as f64) as usize;
+    let head = if full < WIDTH { ">" } else { "" };
+    format!("[{:<WIDTH$}] {:3.0}% ", "=".repeat(full) + head, (part * 100.0).floor())
+}
+
 /// Two lines, so that 80 columns are enough.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
-    let style = ProgressStyle::with_template("[{bar:22}] {prefix}\n{wide_msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style.progress_chars("=> "));
-    bar
+struct Bar {
+    lines: MultiProgress,
+    objects: ProgressBar,
+    figures: ProgressBar,
+}
+
+impl Bar {
+    fn new() -> Self {
+        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template("{msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let line = || {
+            let line = lines.add(ProgressBar::no_length());
+            line.set_style(style.clone());
+            line
+        };
+        let (objects, figures) = (line(), line());
+        Self { lines, objects, figures }
+    }
+
+    fn end(&self) {
+        self.figures.finish_and_clear();
+        self.objects.finish_and_clear();
+        let _ = self.lines.clear();
+    }
+}
+
+/// Cuts a line of the bar to the terminal's width, less the room that an echoed `^C` takes: a line
+/// that wraps could not be taken away again.
+fn fit(mut line: String) -> String {
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col);
+    let room = usize::from(columns).saturating_sub(4);
+    if let Some((end, _)) = line.char_indices().nth(room) {
+        line.truncate(end);
+    }
+    line
 }
 
 /// A line for people. Nobody is left to tell when stderr is gone.

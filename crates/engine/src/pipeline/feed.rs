@@ -157,7 +157,7 @@ impl Feed {
 
     /// The server answered with something that is no page.
     fn not_a_listing(&self, path: &[u8], fetched: &Fetched, error: &ListingError) -> Error {
-        let begin = String::from_utf8_lossy(&fetched.body[..fetched.body.len().min(60)]);
+        let begin = String::from_utf8_lossy(&fetched.body[..fetched.body.len().min(30)]);
         let kind = fetched.content_type.as_deref().unwrap_or("no content type");
         let fields = (&self.plan.api.names_field, self.plan.api.marker_fields.join("` or `"));
         let hint = match error {

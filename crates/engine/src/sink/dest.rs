@@ -125,9 +125,10 @@ impl Destination {
 
     /// Takes back what [`Destination::prepare`] made, where a run ends before it stored anything.
     pub fn abandon(self) {
-        let _ = fs::unlinkat(&self.state, RUN_FILE, AtFlags::empty());
+        // Whatever cannot be removed stays; that is no worse than before.
+        let _ = clear(&self.work);
         let _ = fs::unlinkat(&self.state, WORK_DIR, AtFlags::REMOVEDIR);
-        let _ = fs::unlinkat(&self.state, LOCK_FILE, AtFlags::empty());
+        let _ = clear(&self.state);
         let _ = fs::unlinkat(&self.root, STATE_DIR, AtFlags::REMOVEDIR);
         if self.made {
             let _ = std::fs::remove_dir(&self.path);
