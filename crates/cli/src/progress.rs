@@ -114,10 +114,13 @@ impl Progress {
     }
 
     /// A line between, that does not tear the bar.
-    pub(crate) fn note(&self, line: &str) {
-        match &self.way {
+    pub(crate) fn note(&mut self, line: &str) {
+        match &mut self.way {
             Way::Bar(bar) => {
-                let _ = bar.lines.println(line);
+                // Taken away and begun again: what a terminal echoes (`^C`) stands in no bar.
+                bar.end();
+                say(line);
+                *bar = Bar::new();
             }
             Way::Plain => say(line),
             Way::Json | Way::None => {}
