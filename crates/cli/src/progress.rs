@@ -183,9 +183,9 @@ impl Bar {
     }
 
     fn end(&self) {
-        self.figures.finish_and_clear();
-        self.objects.finish_and_clear();
         let _ = self.lines.clear();
+        // Dropped bars must not draw themselves once more.
+        self.lines.set_draw_target(ProgressDrawTarget::hidden());
     }
 }
 
