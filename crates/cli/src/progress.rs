@@ -2,7 +2,6 @@
 
 use crate::args::{ProgressArg, Show};
 use crate::format::{bytes, count, duration};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -28,7 +27,7 @@ pub(crate) struct Progress {
 }
 
 enum Way {
-    Bar(Bar),
+    Bar,
     Plain,
     Json,
     None,
@@ -39,9 +38,9 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let way = match show.progress {
             _ if show.quiet => Way::None,
-            ProgressArg::Auto if terminal => Way::Bar(Bar::new()),
+            ProgressArg::Auto if terminal => Way::Bar,
             ProgressArg::Auto | ProgressArg::Plain => Way::Plain,
-            ProgressArg::Bar => Way::Bar(Bar::new()),
+            ProgressArg::Bar => Way::Bar,
             ProgressArg::Json => Way::Json,
             ProgressArg::None => Way::None,
         };
@@ -55,7 +54,7 @@ impl Progress {
             self.history.pop_front();
         }
         let every = match self.way {
-            Way::Bar(_) => PERIOD / 2,
+            Way::Bar => PERIOD / 2,
             Way::Plain => PLAIN,
             Way::Json => JSON,
             Way::None => return,
@@ -68,16 +67,18 @@ impl Progress {
         let done = now.stored + now.failed;
         let eta = (now.listing_done && objects > 0.0)
             .then(|| Duration::from_secs_f64((now.listed - done) as f64 / objects));
-        match &self.way {
-            Way::Bar(bar) => {
+        match self.way {
+            Way::Bar => {
                 let eta = eta.map_or(String::new(), |eta| format!(", {} left", duration(eta)));
                 let (gauge, more) = match now.listing_done {
                     true => (gauge(done, now.listed), format!(" of {}", count(now.listed))),
                     // How much there is in all is not known yet.
                     false => (String::new(), format!(" of {} listed so far", count(now.listed))),
                 };
-                bar.objects.set_message(fit(format!("{gauge}{}{more}{eta}", count(done))));
-                bar.figures.set_message(fit(figures(now, objects, volume)));
+                Bar::draw(
+                    &format!("{gauge}{}{more}{eta}", count(done)),
+                    &figures(now, objects, volume),
+                );
             }
             Way::Plain => {
                 let more = if now.listing_done { "" } else { " listed so far" };
@@ -108,19 +109,17 @@ impl Progress {
 
     /// Takes the bar away.
     pub(crate) fn end(&self) {
-        if let Way::Bar(bar) = &self.way {
-            bar.end();
+        if let Way::Bar = self.way {
+            Bar::erase();
         }
     }
 
     /// A line between, that does not tear the bar.
-    pub(crate) fn note(&mut self, line: &str) {
-        match &mut self.way {
-            Way::Bar(bar) => {
-                // Taken away and begun again: what a terminal echoes (`^C`) stands in no bar.
-                bar.end();
+    pub(crate) fn note(&self, line: &str) {
+        match self.way {
+            Way::Bar => {
+                Bar::erase();
                 say(line);
-                *bar = Bar::new();
             }
             Way::Plain => say(line),
             Way::Json | Way::None => {}
@@ -161,43 +160,32 @@ fn gauge(done: u64, listed: u64) -> String {
     format!("[{:<WIDTH$}] {:3.0}% ", "=".repeat(full) + head, (part * 100.0).floor())
 }
 
-/// Two lines, so that 80 columns are enough.
-struct Bar {
-    lines: MultiProgress,
-    objects: ProgressBar,
-    figures: ProgressBar,
-}
+/// Two lines on a terminal, so that 80 columns are enough.
+///
+/// Drawn here and not by a library, because of what Ctrl-C does: the terminal echoes `^C` where the
+/// cursor stands. It stands at the beginning of the first line, whatever was drawn, so the echo
+/// moves nothing, and erasing from there takes everything away.
+struct Bar;
 
 impl Bar {
-    fn new() -> Self {
-        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let style = ProgressStyle::with_template("{msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let line = || {
-            let line = lines.add(ProgressBar::no_length());
-            line.set_style(style.clone());
-            line
-        };
-        let (objects, figures) = (line(), line());
-        Self { lines, objects, figures }
+    fn draw(objects: &str, figures: &str) {
+        let columns =
+            rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col);
+        let width = usize::from(columns).saturating_sub(1);
+        let fit = |line: &str| line.chars().take(width).collect::<String>();
+        let (objects, figures) = (fit(objects), fit(figures));
+        // Carriage return, erase to the end of the screen; two lines; up again.
+        Self::write(&format!("\r\x1b[J{objects}\n{figures}\r\x1b[A"));
     }
 
-    fn end(&self) {
-        let _ = self.lines.clear();
-        // Dropped bars must not draw themselves once more.
-        self.lines.set_draw_target(ProgressDrawTarget::hidden());
+    fn erase() {
+        Self::write("\r\x1b[J");
     }
-}
 
-/// Cuts a line of the bar to the terminal's width, less the room that an echoed `^C` takes: a line
-/// that wraps could not be taken away again.
-fn fit(mut line: String) -> String {
-    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col);
-    let room = usize::from(columns).saturating_sub(4);
-    if let Some((end, _)) = line.char_indices().nth(room) {
-        line.truncate(end);
+    fn write(text: &str) {
+        let mut err = std::io::stderr().lock();
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
-    line
 }
 
 /// A line for people. Nobody is left to tell when stderr is gone.
