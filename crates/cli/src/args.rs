@@ -97,6 +97,11 @@ pub(crate) struct Get {
           value_parser = parse_bytes)]
     pub(crate) memory: u64,
 
+    /// A larger object fails, with class too_large
+    #[arg(long, value_name = "BYTES", default_value = "1GiB", env = "WINDROW_MAX_OBJECT_SIZE",
+          value_parser = parse_bytes)]
+    pub(crate) max_object_size: u64,
+
     /// Fetch only the first N objects of the source
     #[arg(long, value_name = "N", env = "WINDROW_LIMIT")]
     pub(crate) limit: Option<u64>,

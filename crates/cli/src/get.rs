@@ -133,6 +133,7 @@ fn plan(args: &Get) -> Result<Plan, Error> {
     plan.timeout = args.timeout;
     plan.connect_timeout = args.connect_timeout;
     plan.memory = args.memory;
+    plan.max_object_size = args.max_object_size;
     plan.limit = args.limit;
     plan.max_failures = match args.on_error {
         OnError::Stop => Some(MaxFailures::Count(0)),

@@ -47,8 +47,8 @@ pub const DISCARD_BYTES: u64 = 256 << 10;
 /// Bytes that one core reads from a socket in one call.
 pub const READ_BYTES: usize = 256 << 10;
 
-/// Bytes of one object, at most.
-pub const OBJECT_BYTES: u64 = 1 << 40;
+/// Bytes of one object, at most, unless `--max-object-size` says otherwise.
+pub const OBJECT_BYTES: u64 = 1 << 30;
 
 /// Bytes of one name in a listing, at most; a longer one fails its object, not the run.
 pub const NAME_BYTES: usize = 64 << 10;

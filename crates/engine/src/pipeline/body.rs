@@ -17,6 +17,17 @@ pub(super) enum Incoming {
     Spool(Spool),
 }
 
+impl Incoming {
+    /// Bytes so far.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Memory(memory) => memory.len() as u64,
+            Self::Spool(spool) => spool.len(),
+        }
+    }
+}
+
 /// Makes room for bodies; memory that one needed is used for the next.
 #[derive(Debug)]
 pub(super) struct Bodies {

@@ -75,6 +75,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         failures,
         control: Arc::clone(&control),
         max_failures: plan.max_failures,
+        max_object_size: plan.max_object_size,
         now: Instant::now(),
         idle: Vec::new(),
         hungry: Rc::clone(&hungry),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use windrow_model::Error;
 use windrow_model::limits::{
     AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, CONCURRENCY, DIRECTORY_HANDLES,
-    PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, RESERVED_FDS,
+    OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, RESERVED_FDS,
 };
 use windrow_model::url::Url;
 
@@ -39,6 +39,8 @@ pub struct Plan {
     pub connect_timeout: Duration,
     /// Memory for bodies and buffers, in bytes.
     pub memory: u64,
+    /// A larger object fails, with class `too_large`.
+    pub max_object_size: u64,
     /// Stop at the end of so many tasks.
     pub limit: Option<u64>,
     /// Stop when so many objects failed.
@@ -90,6 +92,7 @@ impl Plan {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             memory: 256 << 20,
+            max_object_size: OBJECT_BYTES,
             limit: None,
             max_failures: None,
             headers: Vec::new(),

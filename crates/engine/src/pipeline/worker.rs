@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use tokio::sync::Notify;
-use windrow_model::limits::{NAME_BYTES, OBJECT_BYTES};
+use windrow_model::limits::NAME_BYTES;
 use windrow_model::percent::{self, Keep};
 use windrow_model::{Error, Failure, FailureClass};
 
@@ -38,6 +38,12 @@ pub(super) struct Flight {
     body: Incoming,
 }
 
+const TOO_LARGE: Failure = Failure {
+    class: FailureClass::TooLarge,
+    status: 0,
+    detail: "the object is larger than --max-object-size",
+};
+
 /// One core's state.
 pub(super) struct Worker {
     pub(super) desk: Desk,
@@ -51,6 +57,7 @@ pub(super) struct Worker {
     pub(super) failures: Arc<FailureLog>,
     pub(super) control: Arc<Control>,
     pub(super) max_failures: Option<MaxFailures>,
+    pub(super) max_object_size: u64,
     pub(super) now: Instant,
     /// Links that wait for work.
     pub(super) idle: Vec<Waker>,
@@ -185,9 +192,8 @@ impl Exchange for Worker {
             return Interest::Discard;
         }
         let length = match head.framing {
-            Framing::Length(length) if length > OBJECT_BYTES => {
-                let detail = "the object is too large";
-                return Interest::Refuse(Failure::new(FailureClass::TooLarge, detail));
+            Framing::Length(length) if length > self.max_object_size => {
+                return Interest::Refuse(TOO_LARGE);
             }
             Framing::Length(length) => Some(length),
             Framing::Empty => Some(0),
@@ -206,6 +212,10 @@ impl Exchange for Worker {
             Some(Ok(length)) => length,
             _ => None,
         };
+        // A body without a length could go on for ever.
+        if flight.body.len() + bytes.len() as u64 > self.max_object_size {
+            return Err(TOO_LARGE);
+        }
         self.bodies.append(&mut flight.body, length, bytes).map_err(|error| {
             self.stop(Stop::Error(error));
             Failure::new(FailureClass::Reset, "the body could not be kept")

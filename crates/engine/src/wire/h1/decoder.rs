@@ -9,6 +9,8 @@ use windrow_model::limits::{HEAD_BYTES, INTERIM_RESPONSES};
 pub enum Event<'a> {
     /// Nothing whole; call again when there are more bytes.
     More,
+    /// The head of an interim (1xx) response, which has no body; another response follows.
+    Interim,
     /// The head of a final response.
     Head(Head),
     /// Bytes of the body, never none.
@@ -97,40 +99,36 @@ impl Decoder {
     }
 
     fn decode_head<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Malformed> {
-        let mut used = 0;
-        loop {
-            let rest = &input[used..];
-            if rest.is_empty() || (self.searched > 0 && !self.may_be_whole(rest)) {
-                if rest.len() > HEAD_BYTES {
-                    return Err(Malformed::HeadTooLarge);
-                }
-                self.searched = rest.len();
-                return Ok((used, Event::More));
+        if input.is_empty() || (self.searched > 0 && !self.may_be_whole(input)) {
+            if input.len() > HEAD_BYTES {
+                return Err(Malformed::HeadTooLarge);
             }
-            match head::parse(rest)? {
-                Parsed::Partial => {
-                    self.searched = rest.len();
-                    return Ok((used, Event::More));
+            self.searched = input.len();
+            return Ok((0, Event::More));
+        }
+        match head::parse(input)? {
+            Parsed::Partial => {
+                self.searched = input.len();
+                Ok((0, Event::More))
+            }
+            Parsed::Interim(len) => {
+                self.interim += 1;
+                if self.interim > INTERIM_RESPONSES {
+                    return Err(Malformed::Interim);
                 }
-                Parsed::Interim(len) => {
-                    self.interim += 1;
-                    if self.interim > INTERIM_RESPONSES {
-                        return Err(Malformed::Interim);
-                    }
-                    self.searched = 0;
-                    used += len;
-                }
-                Parsed::Final(len, head) => {
-                    self.searched = 0;
-                    self.interim = 0;
-                    self.state = match head.framing {
-                        Framing::Empty => State::Length(0),
-                        Framing::Length(length) => State::Length(length),
-                        Framing::Chunked => State::Chunked(Chunked::new()),
-                        Framing::UntilClose => State::UntilClose,
-                    };
-                    return Ok((used + len, Event::Head(head)));
-                }
+                self.searched = 0;
+                Ok((len, Event::Interim))
+            }
+            Parsed::Final(len, head) => {
+                self.searched = 0;
+                self.interim = 0;
+                self.state = match head.framing {
+                    Framing::Empty => State::Length(0),
+                    Framing::Length(length) => State::Length(length),
+                    Framing::Chunked => State::Chunked(Chunked::new()),
+                    Framing::UntilClose => State::UntilClose,
+                };
+                Ok((len, Event::Head(head)))
             }
         }
     }

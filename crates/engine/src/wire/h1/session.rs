@@ -127,6 +127,7 @@ impl<T> Session<T> {
             used += len;
             match event {
                 Event::More => return Ok(used),
+                Event::Interim => {}
                 Event::Head(head) => {
                     let interest = exchange.head(ticket, &head, &rest[..len]);
                     if let Interest::Refuse(failure) = interest {

@@ -5,11 +5,12 @@ use super::*;
 
 mod bounds;
 mod cases;
+mod differential;
 /// Drives the codec as a connection does; the fuzz targets include the same file.
 mod drive;
 /// Generates responses; the fuzz targets include the same file.
 mod grammar;
-mod hyper;
+
 mod requests;
 mod session;
 mod split;

@@ -262,7 +262,9 @@ impl Talk {
         }
         let unanswered = (next..self.sent).rev();
         assert!(
-            unanswered.map(|number| (number, Fate::Lost(Loss::Unanswered))).eq(lost.iter().cloned()),
+            unanswered
+                .map(|number| (number, Fate::Lost(Loss::Unanswered)))
+                .eq(lost.iter().cloned()),
             "{self:?}"
         );
     }

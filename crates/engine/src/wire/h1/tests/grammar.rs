@@ -120,12 +120,16 @@ pub(crate) fn response(choices: &mut Choices<'_>, mark: &str) -> Response {
     let mut until_close = false;
     match framing {
         _ if empty => {
-            lines.push(choices.pick(&["", "Content-Length: 77", "Transfer-Encoding: chunked"]).into());
+            lines.push(
+                choices.pick(&["", "Content-Length: 77", "Transfer-Encoding: chunked"]).into(),
+            );
         }
         0 | 1 => lines.push(length(choices, body.len())),
         2 | 3 if http_1_1 => {
             lines.push(
-                choices.pick(&["Transfer-Encoding: chunked", "TRANSFER-encoding:\tChunked "]).into(),
+                choices
+                    .pick(&["Transfer-Encoding: chunked", "TRANSFER-encoding:\tChunked "])
+                    .into(),
             );
             coded = chunked(choices, &body);
         }
@@ -170,7 +174,9 @@ fn chunked(choices: &mut Choices<'_>, mut body: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(choices.pick(&["0\r\n", "0\r\n", "000\r\n", "0;last\r\n"]).as_bytes());
     out.extend_from_slice(
-        choices.pick(&["", "", "X-Sum: 1\r\n", "A: b\r\nContent-Length: 7\r\n", "e:\r\n"]).as_bytes(),
+        choices
+            .pick(&["", "", "X-Sum: 1\r\n", "A: b\r\nContent-Length: 7\r\n", "e:\r\n"])
+            .as_bytes(),
     );
     out.extend_from_slice(b"\r\n");
     out
@@ -232,7 +238,7 @@ const DAMAGE: [&[u8]; 50] = [
 
 /// Damages a response in up to four places.
 pub(crate) fn damage(choices: &mut Choices<'_>, bytes: &mut Vec<u8>) {
-    for _ in 0..choices.below(5) {
+    for _ in 0..choices.pick(&[0, 1, 1, 1, 1, 2, 2, 4]) {
         // Half of the places are in front, where the head is.
         let near = if choices.once_in(2) { bytes.len() } else { bytes.len().min(60) };
         let at = choices.below(near.min(65_535) + 1);

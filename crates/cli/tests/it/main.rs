@@ -1,0 +1,22 @@
+//! The command `windrow` from outside: real processes, real sockets, real disks.
+//!
+//! One binary, so that it is linked once. Each module is about one thing that users rely on.
+
+mod support;
+
+mod demo;
+mod directory;
+mod errors;
+mod flags;
+mod framing;
+mod full_disk;
+mod listing;
+mod names;
+mod nginx;
+mod occupied;
+mod python;
+mod retries;
+mod rules;
+mod signals;
+mod synthetic;
+mod tar;

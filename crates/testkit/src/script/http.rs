@@ -1,0 +1,62 @@
+//! Responses, as bytes.
+
+use super::Step;
+use serde_json::json;
+
+/// A page of a listing.
+pub fn page<N: AsRef<str>>(names: impl IntoIterator<Item = N>, marker: Option<&str>) -> Vec<u8> {
+    let names: Vec<_> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+    let mut page = json!({ "FileNames": names });
+    if let Some(marker) = marker {
+        page["NextMarker"] = marker.into();
+    }
+    page.to_string().into_bytes()
+}
+
+/// A response with its length: `status` is `200 OK`, `headers` are lines without their ends.
+pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut bytes = head(status, headers, Some(body.len()));
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// The head of a response, with a length or without.
+pub fn head(status: &str, headers: &[&str], length: Option<usize>) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {status}\r\n");
+    for line in headers {
+        text += line;
+        text += "\r\n";
+    }
+    if let Some(length) = length {
+        text += &format!("Content-Length: {length}\r\n");
+    }
+    text += "\r\n";
+    text.into_bytes()
+}
+
+/// `200 OK` with this body.
+pub fn ok(body: &[u8]) -> Vec<u8> {
+    response("200 OK", &[], body)
+}
+
+/// The step that sends `200 OK` with this body.
+pub fn send_ok(body: &[u8]) -> Vec<Step> {
+    vec![Step::Send(ok(body))]
+}
+
+/// The step that sends a status with a word of text.
+pub fn send_status(status: &str) -> Vec<Step> {
+    vec![Step::Send(response(status, &["Content-Type: text/plain"], b"no luck\n"))]
+}
+
+/// A chunked response in chunks of this size.
+pub fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+    let mut bytes = head("200 OK", &["Transfer-Encoding: chunked"], None);
+    for chunk in body.chunks(size) {
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
+}
