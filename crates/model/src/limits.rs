@@ -92,6 +92,9 @@ pub const KEPT_BUFFER_BYTES: usize = 256 << 10;
 /// common servers (Node.js closes after 5 s).
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
+/// Longest pause that a server can ask for (`Retry-After`).
+pub const PAUSE_CAP: Duration = Duration::from_secs(300);
+
 /// First step of the backoff; the n-th wait is drawn from `0..min(BACKOFF_CAP, BACKOFF_BASE * 2^n)`.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(200);
 

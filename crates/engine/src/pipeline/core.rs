@@ -7,7 +7,7 @@ use super::worker::{Route, Worker};
 use crate::ledger::FailureLog;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::Desk;
+use crate::schedule::{Desk, Gate};
 use crate::sink::{Destination, Sinks};
 use crate::wire::h1::Template;
 use crate::wire::{Link, LinkOptions, ReadBuffer, Target, Watchdog};
@@ -30,6 +30,7 @@ pub(super) struct Parts {
     pub(super) sinks: Sinks,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
+    pub(super) gate: Arc<Gate>,
     pub(super) failures: Arc<FailureLog>,
     pub(super) leases: Receiver<Lease>,
     /// Where the listing goes, on the core that reads it.
@@ -56,7 +57,7 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, report, control, failures, leases, source } = parts;
+    let Parts { index, plan, dest, sinks, report, control, gate, failures, leases, source } = parts;
     let template = template(&plan)?;
     let addrs = Target::resolve(&plan.url.origin).await.map_err(|error| {
         Error::environment(plan.url.origin.to_string(), "cannot find the host").why(error)
@@ -74,6 +75,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         core: index,
         failures,
         control: Arc::clone(&control),
+        gate: Arc::clone(&gate),
         max_failures: plan.max_failures,
         max_object_size: plan.max_object_size,
         now: Instant::now(),
@@ -102,7 +104,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
     let ticker = spawn_local(tick(Rc::clone(&worker), watchdog));
     let lister = source.map(|queue| {
-        spawn_local(feed::list(feed::Feed { plan, target, template, queue, report, control }))
+        spawn_local(feed::list(feed::Feed { plan, target, template, queue, report, control, gate }))
     });
 
     while let Some(ended) = links.join_next().await {

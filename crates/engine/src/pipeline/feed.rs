@@ -2,7 +2,8 @@
 
 use super::plan::Plan;
 use crate::report::Report;
-use crate::rt::{Control, Stop};
+use crate::rt::{Control, Stop, TICK};
+use crate::schedule::Gate;
 use crate::source::{Listing, ListingError};
 use crate::wire::h1::Template;
 use crate::wire::{Client, Fetched, Target};
@@ -21,6 +22,7 @@ pub(super) struct Feed {
     pub(super) queue: Sender<Lease>,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
+    pub(super) gate: Arc<Gate>,
 }
 
 /// Reads the listing to its end, or stops the run.
@@ -84,6 +86,7 @@ impl Feed {
         let began = Instant::now();
         let mut attempts = 0;
         loop {
+            self.wait_for_gate().await;
             let failure = match client.get(path).await {
                 Ok(fetched) => match Failure::of_status(fetched.status) {
                     None => match listing.accept(&fetched.body) {
@@ -93,7 +96,12 @@ impl Feed {
                     Some(failure) if !failure.retry() => {
                         return Err(self.refused(path, &fetched, failure, listing.pages() == 0));
                     }
-                    Some(failure) => failure,
+                    Some(failure) => {
+                        if let Some(pause) = fetched.retry_after {
+                            self.gate.pause(Instant::now(), pause);
+                        }
+                        failure
+                    }
                 },
                 // At the first contact nobody listening is a wrong address, not bad luck.
                 Err(failure)
@@ -114,6 +122,18 @@ impl Feed {
             if self.control.stopping() {
                 return Err(self.unreachable(path, failure));
             }
+        }
+    }
+
+    /// The listing keeps a pause like every other request.
+    async fn wait_for_gate(&self) {
+        loop {
+            let pause = self.gate.closed_for(Instant::now());
+            if pause.is_zero() || self.control.stopping() {
+                return;
+            }
+            // In steps, so that a wish to stop is heard.
+            tokio::time::sleep(pause.min(TICK)).await;
         }
     }
 

@@ -16,6 +16,7 @@ pub use plan::{MaxFailures, Plan};
 use crate::ledger::FailureLog;
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
+use crate::schedule::Gate;
 use crate::sink::{Destination, Sinks};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
@@ -204,6 +205,7 @@ fn run_cores(
     let sinks = Sinks::new(Arc::clone(dest), plan.format, plan.shard_size, plan.block_bytes());
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
+    let gate = Arc::new(Gate::new(Instant::now()));
     let mut threads = Vec::with_capacity(plan.cores);
     for index in 0..plan.cores {
         let parts = core::Parts {
@@ -213,6 +215,7 @@ fn run_cores(
             sinks: sinks.clone(),
             report: Arc::clone(report),
             control: Arc::clone(control),
+            gate: Arc::clone(&gate),
             failures: Arc::clone(&failures),
             leases: leases.clone(),
             // Core 0 reads the listing.

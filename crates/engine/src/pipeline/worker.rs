@@ -5,15 +5,15 @@ use super::plan::MaxFailures;
 use crate::ledger::{Failed, FailureLog};
 use crate::report::Report;
 use crate::rt::{Control, Stop};
-use crate::schedule::{Desk, Ticket, Verdict};
+use crate::schedule::{Desk, Gate, Ticket, Verdict};
 use crate::sink::{Body, Object, Sink, SinkError};
 use crate::wire::Work;
-use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, Template};
+use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, Template, retry_after};
 use hdrhistogram::Histogram;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 use windrow_model::limits::NAME_BYTES;
 use windrow_model::percent::{self, Keep};
@@ -56,6 +56,8 @@ pub(super) struct Worker {
     pub(super) core: usize,
     pub(super) failures: Arc<FailureLog>,
     pub(super) control: Arc<Control>,
+    /// Closed while the server asked for a pause.
+    pub(super) gate: Arc<Gate>,
     pub(super) max_failures: Option<MaxFailures>,
     pub(super) max_object_size: u64,
     pub(super) now: Instant,
@@ -79,7 +81,7 @@ impl Worker {
         if self.control.stopping() && !self.desk.stopped() {
             self.desk.stop();
         }
-        if self.desk.finished() || self.desk.ready(now) {
+        if self.desk.finished() || (self.desk.ready(now) && self.gate.is_open(now)) {
             self.wake_all();
         }
     }
@@ -186,8 +188,13 @@ impl Worker {
 impl Exchange for Worker {
     type Ticket = Flight;
 
-    fn head(&mut self, flight: &mut Flight, head: &Head, _raw: &[u8]) -> Interest {
+    fn head(&mut self, flight: &mut Flight, head: &Head, raw: &[u8]) -> Interest {
         if let Some(failure) = Failure::of_status(head.status) {
+            if failure.retry()
+                && let Some(pause) = retry_after(raw, SystemTime::now())
+            {
+                self.gate.pause(self.now, pause);
+            }
             flight.answer = Some(Err(failure));
             return Interest::Discard;
         }
@@ -242,6 +249,9 @@ impl Exchange for Worker {
 impl Work for Worker {
     fn next(&mut self, now: Instant) -> Option<Flight> {
         loop {
+            if !self.gate.is_open(now) {
+                return None;
+            }
             let ticket = self.desk.next(now)?;
             if self.desk.wants_lease() {
                 self.hungry.notify_one();
@@ -265,6 +275,10 @@ impl Work for Worker {
         }
         self.idle.push(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn paused(&self, now: Instant) -> bool {
+        !self.gate.is_open(now)
     }
 
     fn render(&mut self, flight: &Flight, out: &mut Vec<u8>) {

@@ -5,6 +5,8 @@
 
 pub mod backoff;
 pub mod desk;
+pub mod gate;
 
 pub use backoff::RetryPolicy;
 pub use desk::{Desk, Ticket, Verdict};
+pub use gate::Gate;

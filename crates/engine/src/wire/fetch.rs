@@ -4,7 +4,7 @@ use super::h1::{Broken, Exchange, Head, Interest, Loss, Session, Template};
 use super::target::Target;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use windrow_model::{Failure, FailureClass};
 
@@ -19,6 +19,8 @@ pub struct Fetched {
     pub location: Option<String>,
     /// `Server`, if it was text.
     pub server: Option<String>,
+    /// How long the server asks to wait.
+    pub retry_after: Option<Duration>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -165,6 +167,7 @@ struct Answer {
     content_type: Option<String>,
     location: Option<String>,
     server: Option<String>,
+    retry_after: Option<Duration>,
     body: Vec<u8>,
     bound: u64,
     complete: bool,
@@ -172,8 +175,8 @@ struct Answer {
 
 impl From<Answer> for Fetched {
     fn from(answer: Answer) -> Self {
-        let Answer { status, content_type, location, server, body, .. } = answer;
-        Fetched { status, content_type, location, server, body }
+        let Answer { status, content_type, location, server, retry_after, body, .. } = answer;
+        Fetched { status, content_type, location, server, retry_after, body }
     }
 }
 
@@ -186,6 +189,7 @@ impl Exchange for Answer {
             std::str::from_utf8(value).ok().map(|text| text.trim().to_owned())
         };
         self.status = head.status;
+        self.retry_after = super::h1::retry_after(raw, SystemTime::now());
         self.content_type = text("content-type");
         self.location = text("location");
         self.server = text("server");

@@ -25,6 +25,9 @@ pub trait Work: Exchange {
     /// The next request; waits for one, `None` when there will be none any more.
     fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<Self::Ticket>>;
 
+    /// Whether no request may be sent now, not even one that was taken already.
+    fn paused(&self, now: Instant) -> bool;
+
     /// Appends the bytes of a request.
     fn render(&mut self, ticket: &Self::Ticket, out: &mut Vec<u8>);
 
@@ -99,6 +102,10 @@ impl<W: Work> Link<W> {
                 }
             };
             match self.target.connect(self.options.connect_timeout).await {
+                // The server asked for a pause meanwhile.
+                Ok(_) if self.work.borrow().paused(Instant::now()) => {
+                    self.work.borrow_mut().lost(first, Loss::Unanswered);
+                }
                 Ok(stream) => {
                     let mut open = Open::new(&self, stream, first);
                     let broken = std::future::poll_fn(|cx| open.poll(cx)).await;

@@ -8,11 +8,13 @@ mod chunked;
 mod decoder;
 mod head;
 mod request;
+mod retry_after;
 mod session;
 
 pub use decoder::{Decoder, Event};
 pub use head::{Framing, Head, Malformed, header};
 pub use request::Template;
+pub use retry_after::retry_after;
 pub use session::{Broken, Exchange, Interest, Loss, Session};
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ mod differential;
 mod drive;
 /// Generates responses; the fuzz targets include the same file.
 mod grammar;
-
 mod requests;
 mod session;
 mod split;
