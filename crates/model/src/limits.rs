@@ -92,6 +92,9 @@ pub const KEPT_BUFFER_BYTES: usize = 256 << 10;
 /// common servers (Node.js closes after 5 s).
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
+/// How long requests under way may take when the run is to stop; then they are given up.
+pub const STOP_GRACE: Duration = Duration::from_secs(4);
+
 /// Longest pause that a server can ask for (`Retry-After`).
 pub const PAUSE_CAP: Duration = Duration::from_secs(300);
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_local};
+use windrow_model::limits::STOP_GRACE;
 use windrow_model::percent::Keep;
 use windrow_model::{Error, Lease};
 
@@ -102,17 +103,23 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         links.spawn_local(link.run());
     }
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
-    let ticker = spawn_local(tick(Rc::clone(&worker), watchdog));
+    let overdue = Rc::new(Notify::new());
+    let ticker = spawn_local(tick(Rc::clone(&worker), watchdog, Rc::clone(&overdue)));
     let lister = source.map(|queue| {
         spawn_local(feed::list(feed::Feed { plan, target, template, queue, report, control, gate }))
     });
 
-    while let Some(ended) = links.join_next().await {
-        // A panic in a link is a panic of its core.
-        if let Err(error) = ended
-            && let Ok(panic) = error.try_into_panic()
-        {
-            std::panic::resume_unwind(panic);
+    loop {
+        let ended = tokio::select! {
+            ended = links.join_next() => ended,
+            // What still runs when the time to stop is over is given up; its tasks stay pending.
+            () = overdue.notified() => break links.shutdown().await,
+        };
+        match ended {
+            None => break,
+            // A panic in a link is a panic of its core.
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Some(_) => {}
         }
     }
     for helper in [Some(feeder), Some(ticker), lister].into_iter().flatten() {
@@ -153,7 +160,8 @@ async fn take_leases(worker: Rc<RefCell<Worker>>, leases: Receiver<Lease>, hungr
     }
 }
 
-async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog) {
+async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, overdue: Rc<Notify>) {
+    let mut stopped = None;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -161,6 +169,9 @@ async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog) {
         let now = Instant::now();
         worker.borrow_mut().tend(now);
         watchdog.sweep(now);
+        if worker.borrow().desk.stopped() && now - *stopped.get_or_insert(now) >= STOP_GRACE {
+            overdue.notify_one();
+        }
     }
 }
 

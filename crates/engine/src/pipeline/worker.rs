@@ -278,7 +278,7 @@ impl Work for Worker {
     }
 
     fn paused(&self, now: Instant) -> bool {
-        !self.gate.is_open(now)
+        self.desk.stopped() || !self.gate.is_open(now)
     }
 
     fn render(&mut self, flight: &Flight, out: &mut Vec<u8>) {

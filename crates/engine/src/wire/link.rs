@@ -25,7 +25,8 @@ pub trait Work: Exchange {
     /// The next request; waits for one, `None` when there will be none any more.
     fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<Self::Ticket>>;
 
-    /// Whether no request may be sent now, not even one that was taken already.
+    /// Whether no request may be sent now, not even one that was taken already: the server asked
+    /// for a pause, or the run stops.
     fn paused(&self, now: Instant) -> bool;
 
     /// Appends the bytes of a request.
@@ -90,6 +91,10 @@ impl<W: Work> Link<W> {
         let mut raced = None;
         loop {
             let first = match raced.take() {
+                Some(ticket) if self.work.borrow().paused(Instant::now()) => {
+                    self.work.borrow_mut().lost(ticket, Loss::Unanswered);
+                    continue;
+                }
                 Some(ticket) => ticket,
                 None => {
                     let next = std::future::poll_fn(|cx| {
@@ -102,7 +107,7 @@ impl<W: Work> Link<W> {
                 }
             };
             match self.target.connect(self.options.connect_timeout).await {
-                // The server asked for a pause meanwhile.
+                // Things changed meanwhile.
                 Ok(_) if self.work.borrow().paused(Instant::now()) => {
                     self.work.borrow_mut().lost(first, Loss::Unanswered);
                 }

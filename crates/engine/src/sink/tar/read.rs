@@ -43,11 +43,14 @@ pub fn for_each<R: Read>(mut tar: R, mut visit: impl FnMut(Member<'_>)) -> io::R
         check_sum(&header)?;
         let size = octal(&header[124..135])?;
         let size = extended.size.take().unwrap_or(size);
-        let padded = size.div_ceil(BLOCK as u64) * BLOCK as u64;
-        let len = usize::try_from(padded).map_err(|_| damage("a body larger than memory"))?;
-        body.resize(len, 0);
-        tar.read_exact(&mut body)?;
-        let (content, padding) = body.split_at(usize::try_from(size).unwrap_or(len));
+        let padded = size.checked_next_multiple_of(BLOCK as u64);
+        let padded = padded.ok_or_else(|| damage("a body larger than any file"))?;
+        // Room is made for what is there, not for what a damaged header says.
+        body.clear();
+        if tar.by_ref().take(padded).read_to_end(&mut body)? as u64 != padded {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (content, padding) = body.split_at(usize::try_from(size).unwrap_or(body.len()));
         if padding.iter().any(|&b| b != 0) {
             return Err(damage("padding that is not empty"));
         }
@@ -169,6 +172,32 @@ mod tests {
             let members: Vec<_> =
                 members.into_iter().map(|(path, body)| (path.into_bytes(), body)).collect();
             prop_assert_eq!(read(&tar(&members)).unwrap(), members);
+        }
+    }
+
+    /// Notes how large a buffer is asked to be filled.
+    struct Largest<'a>(&'a [u8], usize);
+
+    impl Read for Largest<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = self.1.max(buffer.len());
+            self.0.read(buffer)
+        }
+    }
+
+    #[test]
+    fn memory_follows_the_bytes_that_are_there() {
+        let mut header = Vec::new();
+        header::member(&mut header, b"a", 64 << 20);
+        header.resize(100_000, 0);
+        let mut tar = Largest(&header, 0);
+        let error = for_each(&mut tar, |_| unreachable!()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(tar.1 < 1 << 20, "asks for {} bytes", tar.1);
+        for size in [u64::MAX, u64::MAX - 511, u64::MAX - 512, 1 << 40] {
+            let mut header = Vec::new();
+            header::member(&mut header, b"a", size);
+            assert!(read(&header).is_err());
         }
     }
 

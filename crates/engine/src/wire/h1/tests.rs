@@ -5,6 +5,7 @@ use super::*;
 
 mod bounds;
 mod cases;
+mod chunks;
 mod differential;
 /// Drives the codec as a connection does; the fuzz targets include the same file.
 mod drive;

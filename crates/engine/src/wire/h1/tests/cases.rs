@@ -1,5 +1,6 @@
 //! Exact cases: bytes in, responses and verdict out.
 
+use super::chunks::CHUNKS;
 use super::drive::{self, Decoded, Item};
 use super::{Framing, Malformed};
 
@@ -7,12 +8,9 @@ use super::{Framing, Malformed};
 pub(super) type Case = (&'static str, &'static str, &'static [(u16, &'static str)], Ending);
 type Ending = Result<(), Malformed>;
 
-use Malformed::{
-    Chunk, ContentLength, Extra, Head, Interim, LengthAndEncoding, TransferEncoding, Truncated,
-    Upgrade,
-};
+use Malformed::{ContentLength, Extra, Head, Interim, Truncated, Upgrade};
 
-pub(super) const LENGTHS: &[Case] = &[
+const LENGTHS: &[Case] = &[
     ("length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", &[(200, "hello")], Ok(())),
     ("no body", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", &[(200, "")], Ok(())),
     ("404", "HTTP/1.1 404 No\r\ncontent-LENGTH:3\r\n\r\nnot", &[(404, "not")], Ok(())),
@@ -172,280 +170,7 @@ pub(super) const LENGTHS: &[Case] = &[
     ),
 ];
 
-pub(super) const CHUNKS: &[Case] = &[
-    (
-        "one chunk",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-        &[(200, "hello")],
-        Ok(()),
-    ),
-    (
-        "no chunk",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding:CHUNKED\r\n\r\n0\r\n\r\n",
-        &[(200, "")],
-        Ok(()),
-    ),
-    (
-        "upper, lower, zeros",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked \r\n\r\nA\r\n0123456789\r\n000a\r\nabcdefghij\r\n00\r\n\r\n",
-        &[(200, "0123456789abcdefghij")],
-        Ok(()),
-    ),
-    (
-        "16 digits",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n0000000000000001\r\na\r\n0000000000000000\r\n\r\n",
-        &[(200, "a")],
-        Ok(()),
-    ),
-    (
-        "17 digits",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n00000000000000001\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "1 + 2^64",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n10000000000000001\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "2^64 - 1",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Truncated),
-    ),
-    (
-        "trailers",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\n\r\n",
-        &[(200, "a")],
-        Ok(()),
-    ),
-    (
-        "trailer without colon",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "trailer without name",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n: 1\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "space in a trailer's name",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX : 1\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "folded trailer",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: 1\r\n 2\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "response for a trailer",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "extensions",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1;a=\"b;c\"\r\na\r\n1 ; x\r\nb\r\n0\t;y\r\n\r\n",
-        &[(200, "ab")],
-        Ok(()),
-    ),
-    (
-        "space behind a size",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n",
-        &[(200, "a")],
-        Ok(()),
-    ),
-    (
-        "space before a size",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n 1\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "two sizes",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1 1\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "no size",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "extension without size",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n;x\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "plus",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n+1\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "0x",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "letter",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1g\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "LF behind a size",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "LF in an extension",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1;x\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "CR in an extension",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1;x\ry\r\na\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "LF behind data",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "nothing behind data",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "chunk too long",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "LF at the end",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\n",
-        &[],
-        Err(Chunk),
-    ),
-    (
-        "no last line",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n",
-        &[],
-        Err(Truncated),
-    ),
-    (
-        "no last chunk",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
-        &[],
-        Err(Truncated),
-    ),
-    (
-        "gzip, chunked",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "chunked, chunked",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "chunked, gzip",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "identity",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: identity\r\n\r\nhello",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "no coding",
-        "HTTP/1.1 200 \r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "parameter",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "vertical tab",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: \x0Bchunked\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(Head),
-    ),
-    (
-        "quoted",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "coding twice",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "coding and length",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(LengthAndEncoding),
-    ),
-    (
-        "length and coding",
-        "HTTP/1.1 200 \r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(LengthAndEncoding),
-    ),
-    (
-        "HTTP/1.0 chunked",
-        "HTTP/1.0 200 \r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        &[],
-        Err(TransferEncoding),
-    ),
-    (
-        "folded coding",
-        "HTTP/1.1 200 \r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
-        &[(200, "")],
-        Ok(()),
-    ),
-    (
-        "chunked, then length",
-        "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nHTTP/1.1 200 \r\nContent-Length: 1\r\n\r\nb",
-        &[(200, "a"), (200, "b")],
-        Ok(()),
-    ),
-];
-
-pub(super) const HEADS: &[Case] = &[
+const HEADS: &[Case] = &[
     ("nothing", "", &[], Ok(())),
     ("until close", "HTTP/1.1 200 OK\r\n\r\nall of it", &[(200, "all of it")], Ok(())),
     ("until close, nothing", "HTTP/1.0 200 OK\r\n\r\n", &[(200, "")], Ok(())),
@@ -544,7 +269,7 @@ pub(super) const HEADS: &[Case] = &[
 
 /// Every case of this file, for other tests as well.
 pub(super) fn all() -> impl Iterator<Item = &'static Case> {
-    LENGTHS.iter().chain(CHUNKS).chain(HEADS)
+    LENGTHS.iter().chain(HEADS).chain(CHUNKS)
 }
 
 #[test]
@@ -607,4 +332,22 @@ fn connections_are_kept_or_not() {
             assert_eq!(head(&decoded), (Framing::UntilClose, false), "{input}");
         }
     }
+}
+
+#[test]
+fn fields_are_found_by_name() {
+    let head = b"HTTP/1.1 200 OK\r\nX-One: 1\r\nx-two:\t2 \r\nX-TWO: 3\r\n\
+        X-Empty:\r\nX-Four: 4\r\n 5\r\n\r\nX-Body: 6\r\n";
+    for (name, value) in [
+        ("x-one", Some(&b"1"[..])),
+        ("X-Two", Some(b"2")),
+        ("x-empty", Some(b"")),
+        ("x-four", Some(b"4\r\n 5")),
+        ("x", None),
+        ("x-body", None),
+    ] {
+        assert_eq!(super::header(head, name), value, "{name}");
+    }
+    assert_eq!(super::header(b"HTTP/1.1 200 OK\r\nX: 1\r\n", "x"), None);
+    assert_eq!(super::header(b"X: 1\r\n\r\n", "x"), None);
 }

@@ -137,16 +137,18 @@ pub(crate) struct Recorder {
     pub(crate) interests: Vec<Interest>,
     /// Tickets in the order in which they ended, each with its end.
     pub(crate) fates: Vec<(usize, Fate)>,
+    /// Longest body that is taken in parts.
+    pub(crate) room: Option<usize>,
     /// The heads, as bytes.
     pub(crate) heads: Vec<Vec<u8>>,
     /// The response under way: its ticket, status, and body so far.
-    under_way: Option<(usize, u16, Vec<u8>)>,
+    pub(crate) under_way: Option<(usize, u16, Vec<u8>)>,
 }
 
 impl Recorder {
-    fn answered(&mut self, ticket: Ticket, more: &[u8]) {
+    fn answered(&mut self, ticket: usize, more: &[u8]) {
         let (number, status, mut body) = self.under_way.take().expect("a head came first");
-        assert_eq!(number, ticket.0, "the response to another request");
+        assert_eq!(number, ticket, "the response to another request");
         body.extend_from_slice(more);
         self.fates.push((number, Fate::Answered(status, body)));
     }
@@ -163,18 +165,24 @@ impl Exchange for Recorder {
     }
 
     fn whole(&mut self, ticket: Ticket, body: &[u8]) {
-        self.answered(ticket, body);
+        self.answered(ticket.0, body);
     }
 
     fn data(&mut self, ticket: &mut Ticket, bytes: &[u8]) -> Result<(), Failure> {
         let (number, _, body) = self.under_way.as_mut().expect("a head came first");
         assert_eq!(*number, ticket.0, "the body of another request");
         body.extend_from_slice(bytes);
-        Ok(())
+        match self.room {
+            Some(room) if body.len() > room => {
+                self.under_way = None;
+                Err(Failure::new(FailureClass::TooLarge, "no room"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn end(&mut self, ticket: Ticket) {
-        self.answered(ticket, b"");
+        self.answered(ticket.0, b"");
     }
 
     fn lost(&mut self, ticket: Ticket, loss: Loss) {
@@ -199,7 +207,15 @@ pub(crate) fn converse<'a>(
     interests: Vec<Interest>,
     reset: bool,
 ) -> Talk {
-    let mut recorder = Recorder { interests, ..Recorder::default() };
+    record(pieces, Recorder { interests, ..Recorder::default() }, reset)
+}
+
+/// The same with a recorder that was made ready.
+pub(crate) fn record<'a>(
+    pieces: impl IntoIterator<Item = (usize, &'a [u8])>,
+    mut recorder: Recorder,
+    reset: bool,
+) -> Talk {
     let mut session = Session::new(4);
     let mut held = Vec::new();
     let mut sent = 0;

@@ -39,8 +39,6 @@ pub(crate) struct Response {
     pub(crate) bytes: Vec<u8>,
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
-    /// Where the final head begins, behind interim responses.
-    pub(crate) head_at: usize,
     /// Where the body begins, framing included.
     pub(crate) body_at: usize,
     pub(crate) keep_alive: bool,
@@ -87,7 +85,6 @@ pub(crate) fn response(choices: &mut Choices<'_>, mark: &str) -> Response {
         out.extend_from_slice(choices.pick(&fields).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    let head_at = out.len();
     let http_1_1 = !choices.once_in(6);
     let status = choices.pick(&[200, 200, 206, 404, 503, 204, 304, 300, 600, 999]);
     let reason = choices.pick(&["", " ", " OK", " Not so \u{e9}", " 100 HTTP/1.1"]);
@@ -144,7 +141,7 @@ pub(crate) fn response(choices: &mut Choices<'_>, mark: &str) -> Response {
     let body_at = out.len();
     out.extend_from_slice(&coded);
     let keep_alive = (http_1_1 || keep) && !close && !until_close;
-    Response { bytes: out, status, body, head_at, body_at, keep_alive, until_close }
+    Response { bytes: out, status, body, body_at, keep_alive, until_close }
 }
 
 fn length(choices: &mut Choices<'_>, length: usize) -> String {

@@ -1,6 +1,6 @@
 //! Requests and the responses that answer them.
 
-use super::drive::{self, Fate, Talk};
+use super::drive::{self, Fate, Recorder, Talk};
 use super::grammar::{self, Choices, Response};
 use super::{Broken, Interest, Loss, config};
 use proptest::prelude::*;
@@ -85,6 +85,17 @@ fn a_refused_response_fails_alone() {
     assert_eq!(talk.answered(), 1);
     assert_eq!(talk.why, Broken::Failed(REFUSED));
     assert_eq!(talk.recorder.fates[1], (1, Fate::Lost(Loss::Failed(REFUSED))));
+}
+
+#[test]
+fn a_body_without_room_fails_alone() {
+    let one = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let input = format!("{one}2\r\nab\r\n0\r\n\r\n{one}2\r\nab\r\n1\r\nc\r\n0\r\n\r\n");
+    let recorder = Recorder { room: Some(2), ..Recorder::default() };
+    let talk = drive::record([(3, input.as_bytes())], recorder, false);
+    talk.check();
+    assert_eq!(answered(&talk), [(200, &b"ab"[..])]);
+    assert_eq!(class(talk.why), Some(FailureClass::TooLarge));
 }
 
 #[test]
