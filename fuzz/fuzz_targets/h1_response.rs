@@ -1,5 +1,5 @@
-//! Any bytes as responses: no panic, bounded memory, and the same whatever the split. In the front
-//! half of the inputs the bytes are choices of a grammar, so that the deep places are reached.
+//! Any bytes as responses: no panic, bounded memory, and the same whatever the split. Half of the
+//! inputs are choices of a grammar instead, so that the deep places are reached.
 #![no_main]
 
 #[path = "../../crates/engine/src/wire/h1/tests/drive.rs"]

@@ -194,7 +194,8 @@ fn a_server_that_goes_away_fails_what_is_left() {
     let site = Site::numbered(30);
     let server = site.start_but(|_, name| name.map(|_| vec![Step::Hang]));
     let place = Place::new();
-    let running = place.get(&server.url()).args(["--retry", "1", "-c", "4"]).start();
+    let running =
+        place.get(&server.url()).args(["--retry", "1", "--cores", "1", "-c", "4"]).start();
     server.until_asked("/get/", 4);
     drop(server);
     let done = running.finish().expect(1).sum_holds();

@@ -13,7 +13,7 @@ pub fn body_of(name: &[u8]) -> Vec<u8> {
     });
     let mut body = format!("{hash:016x} ").into_bytes();
     body.extend_from_slice(&name[..name.len().min(64)]);
-    body.into_iter().cycle().take((hash >> 20) as usize % 2048).collect()
+    body.into_iter().cycle().take((hash ^ (hash >> 43)) as usize % 2048).collect()
 }
 
 /// Names in one or more pages, each with [`body_of`] behind it.
