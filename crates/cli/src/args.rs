@@ -1,7 +1,7 @@
 //! The command line. Every flag has an environment variable `WINDROW_*`.
 
 use crate::units::{parse_bytes, parse_duration, parse_shard_size};
-use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +22,14 @@ Exit codes: 0 every object stored · 1 some failed · 2 usage · 3 stopped by a 
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Reads the command line and the environment; on a mistake, says so and ends the process.
+pub(crate) fn parse() -> Args {
+    // Help names the variables and not what they hold: that may be a secret.
+    let command = Args::command()
+        .mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)));
+    Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 #[derive(Debug, Subcommand)]
@@ -311,7 +319,6 @@ fn parse_count(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -1,7 +1,7 @@
 //! `windrow get`: flags to a plan, the plan run to its end.
 
 use crate::Outcome;
-use crate::args::{Get, OnError, Show};
+use crate::args::{Get, OnError, ProgressArg, Show};
 use crate::format::{bytes, count, duration};
 use crate::progress::{PERIOD, Progress, say};
 use crate::signals::Signals;
@@ -30,7 +30,9 @@ pub(crate) fn run(args: &Get) -> Outcome {
         crate::complain(error);
     }
     let never_began = ended.error.is_some() && ended.summary.listed == 0;
-    if !args.show.quiet && !never_began {
+    if args.show.progress == ProgressArg::Json && !args.show.quiet {
+        say(&serde_json::json!({ "summary": ended.summary }).to_string());
+    } else if !args.show.quiet && !never_began {
         tell(&ended.summary, &failures.display().to_string());
         if files && ended.summary.stored >= 100_000 {
             say("hint: a file costs 20-100 times what a place in a pack costs: --format tar");

@@ -13,14 +13,13 @@ mod serve;
 mod signals;
 mod units;
 
-use args::{Args, Command};
-use clap::Parser;
+use args::Command;
 use std::io::Write;
 use std::process::ExitCode;
 use windrow_model::{Error, Exit};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = args::parse();
     let result = match args.command {
         Command::Get(get) => get::run(&get),
         Command::Serve(serve) => serve::run(&serve),

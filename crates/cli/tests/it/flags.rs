@@ -86,12 +86,13 @@ fn progress_as_json_is_json() {
     // 1,000 objects at 10 in 20 ms: at least two seconds, so at least one line.
     let get = place.get(&server.url).args(["--progress", "json"]);
     let done = get.env("WINDROW_CONCURRENCY", "10").run().complete(1000);
-    let lines: Vec<serde_json::Value> = done
+    let mut lines: Vec<serde_json::Value> = done
         .stderr
         .lines()
-        .filter(|line| line.starts_with('{'))
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))
         .collect();
+    let last = lines.pop().expect("the summary");
+    assert_eq!(last["summary"]["stored"], 1000, "{last}");
     assert!(!lines.is_empty(), "{}", done.stderr);
     let mut earlier = 0;
     for line in &lines {

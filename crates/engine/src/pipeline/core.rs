@@ -80,6 +80,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         max_failures: plan.max_failures,
         max_object_size: plan.max_object_size,
         now: Instant::now(),
+        sink_failed: false,
         idle: Vec::new(),
         hungry: Rc::clone(&hungry),
     }));

@@ -182,7 +182,7 @@ impl Feed {
         let fields = (&self.plan.api.names_field, self.plan.api.marker_fields.join("` or `"));
         let hint = match error {
             ListingError::Cycle(_) => {
-                "the server's paging is broken; nothing was fetched twice".into()
+                "the server's paging is broken: it gives the same pages again".into()
             }
             ListingError::Shape(_) | ListingError::NoNames => format!(
                 "asked for JSON with names in `{}` and the next marker in `{}`, got {} that begins \

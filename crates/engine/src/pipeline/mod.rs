@@ -178,6 +178,10 @@ fn conduct(
         cores: plan.cores,
         concurrency: plan.connections * plan.pipeline,
     };
+    // Before the summary is written: on a full disk this makes the room for it.
+    if let Err(uncleared) = dest.clear_unfinished() {
+        error.get_or_insert(uncleared);
+    }
     if sums.listed == 0 && matches!(why, Some(Stop::Error(_))) && plan.undo {
         // Nothing came of it: leave no trace.
         if let Ok(dest) = Arc::try_unwrap(dest) {

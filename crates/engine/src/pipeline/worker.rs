@@ -61,6 +61,8 @@ pub(super) struct Worker {
     pub(super) max_failures: Option<MaxFailures>,
     pub(super) max_object_size: u64,
     pub(super) now: Instant,
+    /// The sink takes nothing any more.
+    pub(super) sink_failed: bool,
     /// Links that wait for work.
     pub(super) idle: Vec<Waker>,
     /// Told when the desk has room for another lease.
@@ -104,6 +106,9 @@ impl Worker {
 
     fn store(&mut self, flight: Flight, body: Body<'_>) {
         let Flight { ticket, sent, .. } = flight;
+        if self.sink_failed {
+            return self.desk.give_back(ticket);
+        }
         let object = Object { ordinal: ticket.ordinal(), name: ticket.name(), body };
         match self.sink.store(object) {
             Ok(receipt) => {
@@ -117,6 +122,7 @@ impl Worker {
             }
             Err(SinkError::Object(failure)) => self.fail(ticket, failure),
             Err(SinkError::Run(error)) => {
+                self.sink_failed = true;
                 self.desk.give_back(ticket);
                 self.stop(Stop::Error(error));
             }
@@ -249,7 +255,10 @@ impl Exchange for Worker {
 impl Work for Worker {
     fn next(&mut self, now: Instant) -> Option<Flight> {
         loop {
-            if !self.gate.is_open(now) {
+            if self.control.stopping() {
+                self.desk.stop();
+            }
+            if self.paused(now) {
                 return None;
             }
             let ticket = self.desk.next(now)?;

@@ -26,8 +26,8 @@ pub struct Destination {
     work: OwnedFd,
     /// Kept open: the lock dies with the process.
     _lock: std::fs::File,
-    /// This process made the directory.
-    made: bool,
+    /// Directories that this process made, the outermost first: the destination and those above.
+    made: Vec<PathBuf>,
 }
 
 impl Destination {
@@ -39,14 +39,14 @@ impl Destination {
     pub fn prepare(path: &Path, format: Format, source: &str, fresh: bool) -> Result<Self, Error> {
         let shown = path.display().to_string();
         let failed = |what: &str, errno| fatal(&shown, what, errno);
-        let made = match std::fs::symlink_metadata(path) {
-            Ok(_) => false,
-            Err(_) => {
-                std::fs::create_dir_all(path)
-                    .map_err(|error| failed("cannot make the directory", errno_of(&error)))?;
-                true
-            }
-        };
+        let missing = path.ancestors().take_while(|dir| std::fs::symlink_metadata(dir).is_err());
+        let mut made: Vec<_> = missing.map(Path::to_owned).collect();
+        made.retain(|dir| !dir.as_os_str().is_empty());
+        made.reverse();
+        if !made.is_empty() {
+            std::fs::create_dir_all(path)
+                .map_err(|error| failed("cannot make the directory", errno_of(&error)))?;
+        }
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let root = fs::openat(CWD, path, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::NOTDIR => {
@@ -105,6 +105,7 @@ impl Destination {
             Ok(())
         };
         write().map_err(|error| {
+            let _ = fs::unlinkat(&self.state, &temporary, AtFlags::empty());
             let subject = self.path.join(STATE_DIR).join(name);
             fatal(&subject.display().to_string(), "cannot write", errno_of(&error))
         })
@@ -123,6 +124,15 @@ impl Destination {
         })
     }
 
+    /// Removes what is unfinished. To be called when no sink is open any more.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub fn clear_unfinished(&self) -> Result<(), Error> {
+        clear(&self.work)
+            .map_err(|errno| fatal(&self.shown(), "cannot clear unfinished files", errno))
+    }
+
     /// Takes back what [`Destination::prepare`] made, where a run ends before it stored anything.
     pub fn abandon(self) {
         // Whatever cannot be removed stays; that is no worse than before.
@@ -130,8 +140,8 @@ impl Destination {
         let _ = fs::unlinkat(&self.state, WORK_DIR, AtFlags::REMOVEDIR);
         let _ = clear(&self.state);
         let _ = fs::unlinkat(&self.root, STATE_DIR, AtFlags::REMOVEDIR);
-        if self.made {
-            let _ = std::fs::remove_dir(&self.path);
+        for dir in self.made.iter().rev() {
+            let _ = std::fs::remove_dir(dir);
         }
     }
 }

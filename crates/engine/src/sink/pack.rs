@@ -18,8 +18,8 @@ pub(super) struct Packs {
     full: ShardSize,
     writer: Writer,
     open: Option<Pack>,
-    /// Objects and bytes appended, over all packs.
-    total: (u64, u64),
+    /// Objects and bytes that were taken, over all packs.
+    taken: (u64, u64),
 }
 
 /// The open pack.
@@ -42,12 +42,14 @@ impl Packs {
         block_bytes: usize,
     ) -> Result<Self, Error> {
         let writer = Writer::start(Arc::clone(&dest), block_bytes)?;
-        Ok(Self { dest, numbers, extension, full, writer, open: None, total: (0, 0) })
+        Ok(Self { dest, numbers, extension, full, writer, open: None, taken: (0, 0) })
     }
 
     /// The open pack; begins one if there is none.
     pub(super) fn pack(&mut self) -> Result<&mut Pack, Error> {
         if self.open.is_none() {
+            // After an error no file is begun that could not be written.
+            self.writer.check()?;
             let number = self.numbers.next();
             let name = format!("{number:05}.{}", self.extension);
             let file = writer::create(&self.dest, &name)?;
@@ -97,10 +99,14 @@ impl Packs {
         let pack = self.pack()?;
         pack.objects += 1;
         pack.bytes += bytes;
-        let is_full = pack.objects >= full.objects || pack.len() >= full.bytes;
-        self.total.0 += 1;
-        self.total.1 += bytes;
-        Ok(is_full)
+        Ok(pack.objects >= full.objects || pack.len() >= full.bytes)
+    }
+
+    /// The caller will be told that its object of so many bytes was taken: from here on it counts
+    /// as [unfinished](Packs::unfinished) until its pack has its name.
+    pub(super) fn taken(&mut self, bytes: u64) {
+        self.taken.0 += 1;
+        self.taken.1 += bytes;
     }
 
     /// Ends the open pack.
@@ -121,10 +127,10 @@ impl Packs {
         self.writer.finish()
     }
 
-    /// Objects and bytes that were appended and are in no finished pack.
+    /// Objects and bytes that were taken and are in no finished pack.
     pub(super) fn unfinished(&self) -> (u64, u64) {
         let (objects, bytes) = self.writer.sealed();
-        (self.total.0 - objects, self.total.1 - bytes)
+        (self.taken.0.saturating_sub(objects), self.taken.1.saturating_sub(bytes))
     }
 }
 

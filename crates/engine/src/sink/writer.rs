@@ -176,7 +176,8 @@ impl Writer {
         jobs.send(job).map_err(|_| gone())
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// The error that ended writing, if one did.
+    pub(super) fn check(&self) -> Result<(), Error> {
         if !self.shared.failed.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -137,14 +137,13 @@ struct Open<'l, W: Work> {
     rest: Vec<u8>,
     /// When the last response was complete, while nothing is under way.
     idle_since: Option<Instant>,
+    /// The last thing that happened was a read.
+    has_read: bool,
     /// Writing failed: what was answered before that may still be read.
     mute: bool,
     /// A ticket that came too late for this connection.
     carried: Option<W::Ticket>,
 }
-
-/// Reads in one go before other connections get their turn.
-const READS_AT_ONCE: usize = 8;
 
 /// Bytes of rendered requests, from which on no more are rendered before they are written.
 const OUT_BYTES: usize = 64 << 10;
@@ -159,6 +158,7 @@ impl<'l, W: Work> Open<'l, W> {
             written: 0,
             rest: Vec::new(),
             idle_since: None,
+            has_read: false,
             mute: false,
             carried: None,
         };
@@ -189,22 +189,23 @@ impl<'l, W: Work> Open<'l, W> {
             let detail = "the server sent nothing for too long";
             return Poll::Ready(Broken::Failed(Failure::new(FailureClass::Timeout, detail)));
         }
-        for round in 0..READS_AT_ONCE {
-            if self.session.waiting() > 0 {
-                self.refill();
-            } else {
-                // Behind a read the time is known.
-                let now = if round > 0 { self.link.work.borrow().now() } else { Instant::now() };
-                if let Poll::Ready(broken) = self.poll_idle(cx, now) {
-                    return Poll::Ready(broken);
-                }
-            }
-            self.write(cx);
-            if let Err(broken) = ready!(self.poll_read(cx)) {
+        if self.session.waiting() > 0 {
+            self.refill();
+        } else {
+            // Behind a read the time is known.
+            let now = if self.has_read { self.link.work.borrow().now() } else { Instant::now() };
+            if let Poll::Ready(broken) = self.poll_idle(cx, now) {
                 return Poll::Ready(broken);
             }
         }
-        // Other connections first; then this one again.
+        self.write(cx);
+        self.has_read = false;
+        if let Err(broken) = ready!(self.poll_read(cx)) {
+            return Poll::Ready(broken);
+        }
+        // The other connections that have news first, and then the requests of all of them in a
+        // row: a server that sleeps between two requests costs the client its wake-up, each time.
+        self.has_read = true;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -225,13 +226,14 @@ impl<'l, W: Work> Open<'l, W> {
     }
 
     /// Waits for work while nothing is under way. Ready when the connection is to be closed.
-    fn poll_idle(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Broken> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Broken> {
         let mut work = self.link.work.borrow_mut();
         work.tick(now);
         match work.poll_next(cx, now) {
             Poll::Ready(Some(ticket)) => {
-                let idle = self.idle_since.take().map(|since| now.saturating_duration_since(since));
-                if idle.is_some_and(|idle| idle > IDLE_CONNECTION) {
+                if let Some(since) = self.idle_since.take()
+                    && (now.saturating_duration_since(since) > IDLE_CONNECTION || self.has_news(cx))
+                {
                     self.carried = Some(ticket);
                     return Poll::Ready(Broken::Announced);
                 }
@@ -246,6 +248,18 @@ impl<'l, W: Work> Open<'l, W> {
                 self.idle_since.get_or_insert(now);
                 Poll::Pending
             }
+        }
+    }
+
+    /// Whether the server closed, or sent something, while nothing was asked: whatever it is, it is
+    /// no answer to what would be asked next.
+    fn has_news(&self, cx: &mut Context<'_>) -> bool {
+        match self.stream.poll_read_ready(cx) {
+            Poll::Pending => false,
+            Poll::Ready(_) => !matches!(
+                self.stream.try_read(&mut [0]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock
+            ),
         }
     }
 

@@ -36,6 +36,7 @@ impl TarSink {
         if self.packs.complete(bytes)? {
             self.seal()?;
         }
+        self.packs.taken(bytes);
         Ok(Receipt { ordinal: object.ordinal, bytes, place })
     }
 
