@@ -14,6 +14,7 @@ mod listing;
 mod names;
 mod nginx;
 mod occupied;
+mod pauses;
 mod python;
 mod retries;
 mod rules;
