@@ -45,7 +45,7 @@ pub(crate) enum Command {
 /// `windrow get`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
-    /// Where the objects are: http://HOST[:PORT][/BASE], a server with a listing
+    /// Where the objects are: http://HOST:PORT/BASE, a server with a listing (port and base may be left out)
     #[arg(env = "WINDROW_SOURCE")]
     pub(crate) source: String,
 

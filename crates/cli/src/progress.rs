@@ -151,7 +151,7 @@ fn figures(now: &Snapshot, objects: f64, volume: f64) -> String {
     line
 }
 
-/// `[=======>      ]  52% `.
+/// A gauge of 20 characters, and per cent.
 fn gauge(done: u64, listed: u64) -> String {
     const WIDTH: usize = 20;
     let part = if listed == 0 { 1.0 } else { (done as f64 / listed as f64).min(1.0) };

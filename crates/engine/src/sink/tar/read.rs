@@ -1,4 +1,4 @@
-//! Reads back what [`super::TarSink`] writes, strictly: what it would not write is damage.
+//! Reads back what the tar sink writes, strictly: what it would not write is damage.
 
 use super::header::BLOCK;
 use std::io::{self, Read};
