@@ -2,6 +2,7 @@
 
 use crate::support::{Place, assert_same, entries, packed, stored};
 use windrow_testkit::Step;
+use windrow_testkit::port::Refusing;
 use windrow_testkit::script::{Site, http};
 
 #[test]
@@ -32,6 +33,24 @@ fn an_earlier_run_is_not_overwritten() {
             both.extend(other.objects());
             assert_same(&stored(&done), &both);
         }
+    }
+}
+
+#[test]
+fn a_mistyped_source_costs_the_earlier_run_nothing() {
+    for format in ["files", "tar"] {
+        let place = Place::new();
+        let args = ["--format", format, "--shard-size", "3"];
+        let server = Site::numbered(20)
+            .start_but(|_, name| (name == Some("n3")).then(|| http::send_status("404 Not Found")));
+        place.get(&server.url()).args(args).run().expect(1);
+        let now = || windrow_testkit::Tree::read(&place.at("out")).without(".windrow/lock");
+        let before = now();
+        let refusing = Refusing::new();
+        place.get(&refusing.url()).args(args).args(["--fresh"]).run().expect(4);
+        let wrong = format!("{}/elsewhere", server.url());
+        place.get(&wrong).args(args).args(["--fresh", "--retry", "0"]).run().expect(2);
+        assert_eq!(now(), before, "{format}");
     }
 }
 

@@ -69,7 +69,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         desk: Desk::new(plan.retry, plan.seed ^ (index as u64).rotate_left(32)),
         sink: sinks.open()?,
         latency: latency_histogram(),
-        bodies: Bodies::new(dest, plan.spool_above()),
+        bodies: Bodies::new(Arc::clone(&dest), plan.spool_above()),
         template: template.clone(),
         route: route(&plan)?,
         report: Arc::clone(&report),
@@ -107,7 +107,16 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let overdue = Rc::new(Notify::new());
     let ticker = spawn_local(tick(Rc::clone(&worker), watchdog, Rc::clone(&overdue)));
     let lister = source.map(|queue| {
-        spawn_local(feed::list(feed::Feed { plan, target, template, queue, report, control, gate }))
+        spawn_local(feed::list(feed::Feed {
+            plan,
+            dest,
+            target,
+            template,
+            queue,
+            report,
+            control,
+            gate,
+        }))
     });
 
     loop {

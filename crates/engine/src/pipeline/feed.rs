@@ -4,6 +4,7 @@ use super::plan::Plan;
 use crate::report::Report;
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::Gate;
+use crate::sink::Destination;
 use crate::source::{Listing, ListingError};
 use crate::wire::h1::Template;
 use crate::wire::{Client, Fetched, Target};
@@ -17,6 +18,7 @@ use windrow_model::{Error, Failure, FailureClass, Lease};
 
 pub(super) struct Feed {
     pub(super) plan: Arc<Plan>,
+    pub(super) dest: Arc<Destination>,
     pub(super) target: Rc<Target>,
     pub(super) template: Template,
     pub(super) queue: Sender<Lease>,
@@ -49,6 +51,10 @@ impl Feed {
         let mut next = 0_u64;
         while let Some(path) = listing.request() {
             let mut names = self.page(&mut client, &mut listing, &path).await?;
+            if listing.pages() == 1 {
+                // The source is there: now the destination is this run's.
+                self.dest.begin(plan.format, &plan.url.to_string())?;
+            }
             let room = plan.limit.map_or(u64::MAX, |limit| limit - next);
             names.truncate(usize::try_from(room).unwrap_or(usize::MAX));
             let count = names.len() as u64;
@@ -105,7 +111,8 @@ impl Feed {
                 },
                 // At the first contact nobody listening is a wrong address, not bad luck.
                 Err(failure)
-                    if !failure.retry() || (listing.pages() == 0 && is_refused(failure)) =>
+                    if !failure.retry()
+                        || (listing.pages() == 0 && failure.class == FailureClass::Connect) =>
                 {
                     return Err(self.unreachable(path, failure));
                 }
@@ -195,8 +202,4 @@ impl Feed {
         };
         Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
     }
-}
-
-fn is_refused(failure: Failure) -> bool {
-    failure.class == FailureClass::Connect && failure.detail == "connection refused"
 }

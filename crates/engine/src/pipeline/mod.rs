@@ -53,8 +53,7 @@ impl Run {
     pub fn start(plan: Plan) -> Result<Self, Error> {
         let files = machine::raise_file_limit();
         let plan = plan.settle(files)?;
-        let shown = plan.url.to_string();
-        let dest = Destination::prepare(&plan.dest, plan.format, &shown, plan.fresh)?;
+        let dest = Destination::prepare(&plan.dest, plan.fresh)?;
         let setting = plan.setting();
         let report = Arc::new(Report::new(plan.cores));
         let control = Arc::new(Control::default());
@@ -182,7 +181,7 @@ fn conduct(
     if let Err(uncleared) = dest.clear_unfinished() {
         error.get_or_insert(uncleared);
     }
-    if sums.listed == 0 && matches!(why, Some(Stop::Error(_))) && plan.undo {
+    if sums.listed == 0 && (matches!(why, Some(Stop::Error(_))) || dest.holds_earlier()) {
         // Nothing came of it: leave no trace.
         if let Ok(dest) = Arc::try_unwrap(dest) {
             dest.abandon();
@@ -205,7 +204,7 @@ fn run_cores(
     report: &Arc<Report>,
     control: &Arc<Control>,
 ) -> Result<Total, Error> {
-    let failures = Arc::new(FailureLog::new(dest.create_state("failures.jsonl")?));
+    let failures = Arc::new(FailureLog::new(dest.open_failures()?));
     let sinks = Sinks::new(Arc::clone(dest), plan.format, plan.shard_size, plan.block_bytes());
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);

@@ -53,8 +53,6 @@ pub struct Plan {
     pub seed: u64,
     /// Connections of all cores together; settled before a run.
     pub(super) connections: usize,
-    /// Remove what was made where nothing came of the run.
-    pub(super) undo: bool,
 }
 
 /// How many failed objects are too many.
@@ -99,7 +97,6 @@ impl Plan {
             fresh: false,
             seed: 0,
             connections: 1,
-            undo: true,
         }
     }
 

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use windrow_model::Error;
 use windrow_model::name::STATE_DIR;
 
@@ -28,15 +29,18 @@ pub struct Destination {
     _lock: std::fs::File,
     /// Directories that this process made, the outermost first: the destination and those above.
     made: Vec<PathBuf>,
+    /// An earlier run is there that is to be forgotten, and was not yet.
+    earlier: AtomicBool,
 }
 
 impl Destination {
-    /// Makes and locks the directory, and notes in it which run it belongs to.
+    /// Makes and locks the directory. An earlier run in it is left as it is until
+    /// [`Destination::begin`].
     ///
     /// # Errors
     /// Not a directory, not writable, in use by another process, or holding an earlier run and
     /// `fresh` is not set.
-    pub fn prepare(path: &Path, format: Format, source: &str, fresh: bool) -> Result<Self, Error> {
+    pub fn prepare(path: &Path, fresh: bool) -> Result<Self, Error> {
         let shown = path.display().to_string();
         let failed = |what: &str, errno| fatal(&shown, what, errno);
         let missing = path.ancestors().take_while(|dir| std::fs::symlink_metadata(dir).is_err());
@@ -56,19 +60,34 @@ impl Destination {
         })?;
         let state = make_dir(&root, STATE_DIR).map_err(|e| failed("cannot write here", e))?;
         let lock = lock(&state, &shown)?;
-        if fs::statat(&state, RUN_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-            if !fresh {
-                return Err(Error::usage(&shown, "holds an earlier run")
-                    .hint("choose another directory, or add --fresh to begin again from nothing"));
-            }
-            forget(&root, &state).map_err(|e| failed("cannot clear the earlier run", e))?;
+        let earlier = fs::statat(&state, RUN_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if earlier && !fresh {
+            return Err(Error::usage(&shown, "holds an earlier run")
+                .hint("choose another directory, or add --fresh to begin again from nothing"));
         }
         let work = make_dir(&state, WORK_DIR).map_err(|e| failed("cannot write here", e))?;
         clear(&work).map_err(|e| failed("cannot clear unfinished files", e))?;
-        let dest = Self { path: path.to_owned(), root, state, work, _lock: lock, made };
+        let earlier = AtomicBool::new(earlier);
+        Ok(Self { path: path.to_owned(), root, state, work, _lock: lock, made, earlier })
+    }
+
+    /// Forgets the earlier run, if there is one, and notes which run the directory belongs to. To
+    /// be called when the source proved to be there: a mistyped address shall cost nothing.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub fn begin(&self, format: Format, source: &str) -> Result<(), Error> {
+        if self.earlier.swap(false, Ordering::AcqRel) {
+            forget(&self.root, &self.state)
+                .map_err(|e| fatal(&self.shown(), "cannot clear the earlier run", e))?;
+        }
         let run = serde_json::json!({ "version": 1, "format": format.name(), "source": source });
-        dest.write_state(RUN_FILE, format!("{run}\n").as_bytes())?;
-        Ok(dest)
+        self.write_state(RUN_FILE, format!("{run}\n").as_bytes())
+    }
+
+    /// Whether an earlier run is there that nothing was done to.
+    pub fn holds_earlier(&self) -> bool {
+        self.earlier.load(Ordering::Acquire)
     }
 
     /// The directory as the user wrote it.
@@ -111,12 +130,13 @@ impl Destination {
         })
     }
 
-    /// Opens a file of the state directory for appending, empty.
+    /// Opens `failures.jsonl` for writing from its beginning; [`Destination::begin`] empties it.
     ///
     /// # Errors
     /// The environment's.
-    pub fn create_state(&self, name: &str) -> Result<std::fs::File, Error> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    pub fn open_failures(&self) -> Result<std::fs::File, Error> {
+        let name = FAILURES_FILE;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = fs::openat(&self.state, name, flags, Mode::from(0o644));
         file.map(std::fs::File::from).map_err(|errno| {
             let subject = self.path.join(STATE_DIR).join(name);
@@ -135,6 +155,9 @@ impl Destination {
 
     /// Takes back what [`Destination::prepare`] made, where a run ends before it stored anything.
     pub fn abandon(self) {
+        if self.holds_earlier() {
+            return;
+        }
         // Whatever cannot be removed stays; that is no worse than before.
         let _ = clear(&self.work);
         let _ = fs::unlinkat(&self.state, WORK_DIR, AtFlags::REMOVEDIR);
@@ -147,6 +170,8 @@ impl Destination {
 }
 
 const LOCK_FILE: &str = "lock";
+
+const FAILURES_FILE: &str = "failures.jsonl";
 
 /// Takes the kernel's lock: it dies with its holder, so it is never stale.
 fn lock(state: &OwnedFd, shown: &str) -> Result<std::fs::File, Error> {
@@ -197,7 +222,10 @@ fn forget(root: &OwnedFd, state: &OwnedFd) -> Result<(), Errno> {
         }
     }
     for name in files_in(state)? {
-        if name.to_bytes() != LOCK_FILE.as_bytes() {
+        if name.to_bytes() == FAILURES_FILE.as_bytes() {
+            // Open already, and nothing written to it yet.
+            fs::openat(state, &name, OFlags::WRONLY | OFlags::TRUNC, Mode::empty())?;
+        } else if name.to_bytes() != LOCK_FILE.as_bytes() {
             fs::unlinkat(state, &name, AtFlags::empty())?;
         }
     }

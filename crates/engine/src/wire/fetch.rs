@@ -17,8 +17,6 @@ pub struct Fetched {
     pub content_type: Option<String>,
     /// `Location`, if it was text.
     pub location: Option<String>,
-    /// `Server`, if it was text.
-    pub server: Option<String>,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
     /// The body.
@@ -166,7 +164,6 @@ struct Answer {
     status: u16,
     content_type: Option<String>,
     location: Option<String>,
-    server: Option<String>,
     retry_after: Option<Duration>,
     body: Vec<u8>,
     bound: u64,
@@ -175,8 +172,8 @@ struct Answer {
 
 impl From<Answer> for Fetched {
     fn from(answer: Answer) -> Self {
-        let Answer { status, content_type, location, server, retry_after, body, .. } = answer;
-        Fetched { status, content_type, location, server, retry_after, body }
+        let Answer { status, content_type, location, retry_after, body, .. } = answer;
+        Fetched { status, content_type, location, retry_after, body }
     }
 }
 
@@ -192,7 +189,6 @@ impl Exchange for Answer {
         self.retry_after = super::h1::retry_after(raw, SystemTime::now());
         self.content_type = text("content-type");
         self.location = text("location");
-        self.server = text("server");
         Interest::Take
     }
 

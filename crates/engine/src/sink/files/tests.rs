@@ -1,4 +1,4 @@
-use super::super::{Format, Spool};
+use super::super::Spool;
 use super::*;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 fn sink(dir: &Path) -> FilesSink {
-    let dest = Destination::prepare(dir, Format::Files, "test", true).unwrap();
+    let dest = Destination::prepare(dir, true).unwrap();
     FilesSink::open(Arc::new(dest)).unwrap()
 }
 
