@@ -5,8 +5,9 @@ use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEn
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use windrow_engine::pipeline::MaxFailures;
+use windrow_engine::pipeline::{MaxFailures, Only};
 use windrow_engine::{Format, ShardSize};
+use windrow_model::FailureClass;
 
 /// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
 #[derive(Debug, Parser)]
@@ -113,6 +114,15 @@ pub(crate) struct Get {
     /// Fetch only the first N objects of the source
     #[arg(long, value_name = "N", env = "WINDROW_LIMIT")]
     pub(crate) limit: Option<u64>,
+
+    /// How often results become durable
+    #[arg(long, value_name = "T", default_value = "5s", env = "WINDROW_COMMIT_INTERVAL",
+          value_parser = parse_duration)]
+    pub(crate) commit_interval: Duration,
+
+    /// What of an earlier run to take up: `pending`, `failed`, `failed:CLASS,...` [default: both]
+    #[arg(long, value_name = "WHAT", env = "WINDROW_ONLY", value_parser = parse_only)]
+    pub(crate) only: Option<Only>,
 
     /// Forget an earlier run in DEST, and begin from nothing
     #[arg(long, env = "WINDROW_FRESH")]
@@ -301,6 +311,24 @@ fn parse_max_failures(text: &str) -> Result<MaxFailures, String> {
             _ => Err(wrong()),
         },
         None => text.parse().map(MaxFailures::Count).map_err(|_| wrong()),
+    }
+}
+
+fn parse_only(text: &str) -> Result<Only, String> {
+    match text.split_once(':') {
+        None if text == "pending" => Ok(Only::Pending),
+        None if text == "failed" => Ok(Only::Failed(Vec::new())),
+        Some(("failed", classes)) => {
+            let class = |name: &str| {
+                let found = FailureClass::ALL.into_iter().find(|class| class.name() == name);
+                found.ok_or_else(|| {
+                    let known: Vec<_> = FailureClass::ALL.iter().map(|c| c.name()).collect();
+                    format!("no class `{name}`; there are {}", known.join(", "))
+                })
+            };
+            classes.split(',').map(class).collect::<Result<_, _>>().map(Only::Failed)
+        }
+        _ => Err("`pending`, `failed`, or `failed:CLASS,...`, as in failed:timeout,server".into()),
     }
 }
 

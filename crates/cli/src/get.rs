@@ -57,6 +57,9 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
         if let Some(ended) = run.wait(PERIOD) {
             break ended;
         }
+        for note in run.report().take_notes() {
+            progress.note(&note);
+        }
         progress.show(&run.report().snapshot());
         if let Some(stop) = signals.caught()
             && !told
@@ -66,6 +69,9 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
             progress.note("stopping: finishing what runs (again to leave at once)");
         }
     };
+    for note in run.report().take_notes() {
+        progress.note(&note);
+    }
     progress.end();
     Ok(ended)
 }
@@ -73,8 +79,12 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
 /// The end of a run in a few lines.
 fn tell(summary: &Summary, failures: &str) {
     let Summary { listed, stored, skipped, failed, pending, .. } = *summary;
+    let before = match summary.stored_before {
+        0 => String::new(),
+        before => format!(", {} of them by an earlier run", count(before)),
+    };
     say(&format!(
-        "stored {} objects, {}, in {}: {}/s, {:.2} us of CPU each",
+        "stored {} objects, {}{before}, in {}: {}/s, {:.2} us of CPU each",
         count(stored),
         bytes(summary.bytes as f64),
         duration(Duration::from_secs_f64(summary.seconds)),
@@ -145,6 +155,8 @@ fn plan(args: &Get) -> Result<Plan, Error> {
         plan.shard_size = size;
     }
     plan.fresh = args.fresh;
+    plan.only = args.only.clone().unwrap_or_default();
+    plan.commit_interval = args.commit_interval;
     plan.seed = u64::from(std::process::id());
     for line in &args.header {
         let Some((name, value)) = line.split_once(':') else {

@@ -24,6 +24,8 @@ pub(crate) struct Progress {
     way: Way,
     history: VecDeque<(Duration, u64, u64)>,
     shown: Duration,
+    /// Objects done and bytes before this process began.
+    before: Option<(u64, u64)>,
 }
 
 enum Way {
@@ -44,12 +46,19 @@ impl Progress {
             ProgressArg::Json => Way::Json,
             ProgressArg::None => Way::None,
         };
-        Self { way, history: VecDeque::new(), shown: Duration::ZERO }
+        Self { way, history: VecDeque::new(), shown: Duration::ZERO, before: None }
     }
 
     /// Shows how things stand, if it is time to.
     pub(crate) fn show(&mut self, now: &Snapshot) {
-        self.history.push_back((now.elapsed, now.stored + now.failed, now.bytes));
+        let done = now.stored + now.skipped + now.failed;
+        // A resumed run begins with what was there; the first look is soon enough for that.
+        let (done_before, bytes_before) = *self.before.get_or_insert(match now.stored_before {
+            0 => (0, 0),
+            _ => (done, now.bytes),
+        });
+        let (objects, bytes) = (done.saturating_sub(done_before), now.bytes - bytes_before);
+        self.history.push_back((now.elapsed, objects, bytes));
         while self.history.len() > 2 && now.elapsed - self.history[1].0 >= WINDOW {
             self.history.pop_front();
         }
@@ -64,7 +73,6 @@ impl Progress {
         }
         self.shown = now.elapsed;
         let (objects, volume) = self.rates();
-        let done = now.stored + now.failed;
         let eta = (now.listing_done && objects > 0.0)
             .then(|| Duration::from_secs_f64((now.listed - done) as f64 / objects));
         match self.way {

@@ -23,6 +23,9 @@ pub mod sink;
 
 pub mod ledger;
 
+pub mod disk;
+pub mod manifest;
+
 pub mod pipeline;
 pub mod report;
 pub mod rt;

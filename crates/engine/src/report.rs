@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use windrow_model::FailureClass;
 
@@ -48,6 +49,30 @@ pub struct CoreCounters {
     pub failed: [Counter; FailureClass::ALL.len()],
 }
 
+/// What earlier processes of a run came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Before {
+    /// Tasks that the source gave.
+    pub listed: u64,
+    /// Objects stored.
+    pub stored: u64,
+    /// Objects that needed nothing.
+    pub skipped: u64,
+    /// Bytes of the bodies stored.
+    pub bytes: u64,
+    /// Pages of the listing.
+    pub pages: u64,
+    /// Objects that failed and are not tried again, by class.
+    pub failed: [u64; FailureClass::ALL.len()],
+}
+
+impl Before {
+    /// Objects with an outcome.
+    pub fn settled(&self) -> u64 {
+        self.stored + self.skipped + self.failed.iter().sum::<u64>()
+    }
+}
+
 /// The counters of a run.
 #[derive(Debug)]
 pub struct Report {
@@ -59,38 +84,74 @@ pub struct Report {
     pub listing_done: AtomicBool,
     /// Pages of the listing.
     pub pages: AtomicU64,
+    /// Objects that needed nothing.
+    pub skipped: AtomicU64,
+    /// Tasks of earlier processes that were not handed out yet.
+    pub unhanded: AtomicU64,
+    /// What earlier processes came to.
+    pub before: Before,
+    /// Failures of earlier processes that were taken back, by class.
+    forgotten: [AtomicU64; FailureClass::ALL.len()],
+    /// What people should hear of.
+    notes: Mutex<Vec<String>>,
     started: Instant,
 }
 
 impl Report {
-    /// Counters for so many cores, all zero; the clock starts.
-    pub fn new(cores: usize) -> Self {
+    /// Counters for so many cores, on top of what was there before; the clock starts.
+    pub fn new(cores: usize, before: Before) -> Self {
         Self {
             cores: (0..cores).map(|_| CoreCounters::default()).collect(),
-            listed: AtomicU64::new(0),
+            listed: AtomicU64::new(before.listed),
             listing_done: AtomicBool::new(false),
-            pages: AtomicU64::new(0),
+            pages: AtomicU64::new(before.pages),
+            skipped: AtomicU64::new(before.skipped),
+            unhanded: AtomicU64::new(before.listed - before.settled()),
+            before,
+            forgotten: Default::default(),
+            notes: Mutex::default(),
             started: Instant::now(),
         }
     }
 
+    /// Takes back failures of earlier processes.
+    pub fn forget_failed(&self, class: FailureClass, count: u64) {
+        self.forgotten[class as usize].fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// Says something to people; bounded by what the run may do, which is once each.
+    pub fn note(&self, note: String) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+
+    /// What was said since the last look.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The sums at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        let mut sum = Snapshot::default();
+        let before = &self.before;
+        let mut sum =
+            Snapshot { stored: before.stored, bytes: before.bytes, ..Snapshot::default() };
+        sum.stored_before = before.stored;
         for core in &self.cores {
             sum.stored += core.stored.get();
             sum.bytes += core.bytes.get();
             sum.requests += core.requests.get();
             sum.retries += core.retries.get();
             sum.in_flight += core.in_flight.get();
-            for (class, counter) in FailureClass::ALL.iter().zip(&core.failed) {
-                let failed = counter.get();
-                if failed > 0 {
-                    sum.failed += failed;
-                    *sum.failures.entry(class.name()).or_default() += failed;
-                }
+        }
+        for (index, class) in FailureClass::ALL.iter().enumerate() {
+            let now = self.cores.iter().map(|core| core.failed[index].get()).sum::<u64>();
+            let forgotten = self.forgotten[index].load(Ordering::Acquire);
+            let failed = before.failed[index] - forgotten + now;
+            if failed > 0 {
+                sum.failed += failed;
+                sum.failures.insert(class.name(), failed);
             }
         }
+        sum.skipped = self.skipped.load(Ordering::Relaxed);
         // Read last: what is stored was listed before.
         sum.listed = self.listed.load(Ordering::Acquire);
         sum.listing_done = self.listing_done.load(Ordering::Acquire);
@@ -106,8 +167,12 @@ pub struct Snapshot {
     pub listed: u64,
     /// Whether that is all of them.
     pub listing_done: bool,
-    /// Objects stored.
+    /// Objects stored, by earlier processes too.
     pub stored: u64,
+    /// Objects that earlier processes stored.
+    pub stored_before: u64,
+    /// Objects that needed nothing.
+    pub skipped: u64,
     /// Objects that failed.
     pub failed: u64,
     /// The same, by class; only classes that occurred.
@@ -145,17 +210,19 @@ pub struct Summary {
     pub listed: u64,
     /// Whether the listing was read to its end.
     pub listing_complete: bool,
-    /// Objects stored.
+    /// Objects stored, by this process and by earlier ones of the same run.
     pub stored: u64,
-    /// Objects that needed nothing.
+    /// How many of them were stored by earlier processes.
+    pub stored_before: u64,
+    /// Objects that needed nothing: stored before under the same name.
     pub skipped: u64,
     /// Objects that failed for good.
     pub failed: u64,
     /// Objects without an outcome.
     pub pending: u64,
-    /// Bytes of the bodies stored.
+    /// Bytes of the bodies stored, as `stored` counts them.
     pub bytes: u64,
-    /// Requests for objects, retries included.
+    /// Requests for objects by this process, retries included.
     pub requests: u64,
     /// Attempts that failed and were made again.
     pub retries: u64,

@@ -19,5 +19,5 @@ pub mod url;
 pub use corpus::Corpus;
 pub use error::{Error, Exit};
 pub use outcome::{Failure, FailureClass};
-pub use receipt::{Place, Receipt};
+pub use receipt::{Batch, FailedObject, InPack, Place, Receipt};
 pub use task::{Lease, Ordinal};

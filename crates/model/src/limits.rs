@@ -103,3 +103,36 @@ pub const BACKOFF_BASE: Duration = Duration::from_millis(200);
 
 /// Longest wait of the backoff.
 pub const BACKOFF_CAP: Duration = Duration::from_secs(30);
+
+/// Full packs of one core that wait for a commit, at most: they are open files.
+pub const COMMIT_PACKS: usize = 16;
+
+/// What one core writes between two commits, at most: objects, and bytes.
+pub const COMMIT_OBJECTS: u64 = 100_000;
+
+/// See [`COMMIT_OBJECTS`].
+pub const COMMIT_BYTES: u64 = 64 << 20;
+
+/// Time between two commits, unless `--commit-interval` says otherwise.
+pub const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Directories that are synced one by one for a batch of files; for more of them the whole file
+/// system is.
+pub const SYNCED_DIRECTORIES: usize = 4;
+
+/// Lists of files of one core that wait for their names: one is filled, one is synced.
+pub const HELD_BATCHES: usize = 2;
+
+/// Files in one such list, at least and at most: each is an open file. Between them the list grows
+/// with what was stored, see [`REDO_PART`].
+pub const HELD_FILES: std::ops::RangeInclusive<usize> = 64..=2048;
+
+/// A process that is killed loses what it had in hand. Each core has at most this part of what it
+/// stored in hand, in one block or list (or their smallest size): 1/512.
+pub const REDO_PART: u64 = 512;
+
+/// What one core has in hand is written after so long, however little it is.
+pub const HAND_OVER: Duration = Duration::from_millis(200);
+
+/// Bytes of a marker of a listing, at most: it is recorded with its page.
+pub const MARKER_BYTES: usize = 64 << 10;

@@ -64,14 +64,18 @@ impl Names {
     }
 }
 
-/// A batch of consecutive tasks given to one core.
+/// A batch of tasks of one page given to one core.
 ///
 /// Leases of one page share its names; a task in flight names itself by lease and index, so that
 /// nothing is copied or allocated for one object.
 #[derive(Debug, Clone)]
 pub struct Lease {
     page: Arc<Names>,
+    /// Indices in the page, where not all of its names are tasks.
+    picks: Option<Arc<[u32]>>,
+    /// Part of the page, or of the picks.
     range: Range<usize>,
+    /// Ordinal of the page's first name, modulo 2^64: that of the first task is what counts.
     first: Ordinal,
 }
 
@@ -86,9 +90,39 @@ impl Lease {
         let len = page.len();
         (0..len).step_by(size).map(move |start| Lease {
             page: Arc::clone(&page),
+            picks: None,
             range: start..len.min(start + size),
-            first: first + start as Ordinal,
+            first,
         })
+    }
+
+    /// Cuts some names of a page into leases of at most `size` tasks: those at `picks`.
+    ///
+    /// # Panics
+    /// If `size` is 0, or a pick lies outside the page.
+    pub fn cut_picks(
+        page: Names,
+        picks: Vec<u32>,
+        first: Ordinal,
+        size: usize,
+    ) -> impl Iterator<Item = Lease> {
+        assert!(size > 0, "a lease holds at least one task");
+        assert!(picks.iter().all(|&pick| (pick as usize) < page.len()), "a pick outside its page");
+        let (page, picks): (_, Arc<[u32]>) = (Arc::new(page), picks.into());
+        let len = picks.len();
+        (0..len).step_by(size).map(move |start| Lease {
+            page: Arc::clone(&page),
+            picks: Some(Arc::clone(&picks)),
+            range: start..len.min(start + size),
+            first,
+        })
+    }
+
+    /// Index in the page of the task at `index`.
+    fn position(&self, index: usize) -> usize {
+        assert!(index < self.range.len(), "task index outside its lease");
+        let at = self.range.start + index;
+        self.picks.as_ref().map_or(at, |picks| picks[at] as usize)
     }
 
     /// How many tasks the lease holds.
@@ -106,13 +140,15 @@ impl Lease {
     /// # Panics
     /// If `index >= len()`: the caller holds indices that it took from this lease.
     pub fn name(&self, index: usize) -> &[u8] {
-        assert!(index < self.range.len(), "task index outside its lease");
-        self.page.get(self.range.start + index).expect("a lease lies inside its page")
+        self.page.get(self.position(index)).expect("a lease lies inside its page")
     }
 
     /// Ordinal of the task at `index`.
+    ///
+    /// # Panics
+    /// As [`Lease::name`].
     pub fn ordinal(&self, index: usize) -> Ordinal {
-        self.first + index as Ordinal
+        self.first.wrapping_add(self.position(index) as Ordinal)
     }
 }
 
@@ -138,6 +174,24 @@ mod tests {
                 (0..count).map(|i| (500 + i as u64, format!("n{i}").into_bytes())).collect();
             assert_eq!(seen, expected);
         }
+    }
+
+    #[test]
+    fn leases_of_picks_hold_those_and_no_others() {
+        let mut names = Names::default();
+        for i in 0..50 {
+            names.push(format!("n{i}").as_bytes()).unwrap();
+        }
+        let picks = vec![0, 7, 8, 9, 31, 49];
+        let mut seen = Vec::new();
+        for lease in Lease::cut_picks(names, picks.clone(), 1000, 4) {
+            assert!(lease.len() <= 4 && !lease.is_empty());
+            for i in 0..lease.len() {
+                assert_eq!(lease.name(i), format!("n{}", lease.ordinal(i) - 1000).as_bytes());
+                seen.push(lease.ordinal(i) - 1000);
+            }
+        }
+        assert_eq!(seen, picks.into_iter().map(u64::from).collect::<Vec<_>>());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::body::Bodies;
 use super::feed;
 use super::plan::Plan;
+use super::record::{CoreBook, Record};
 use super::worker::{Route, Worker};
-use crate::ledger::FailureLog;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::{Desk, Gate};
@@ -32,7 +32,9 @@ pub(super) struct Parts {
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
     pub(super) gate: Arc<Gate>,
-    pub(super) failures: Arc<FailureLog>,
+    pub(super) record: Arc<Record>,
+    /// Where the address of an object has its name.
+    pub(super) route: Route,
     pub(super) leases: Receiver<Lease>,
     /// Where the listing goes, on the core that reads it.
     pub(super) source: Option<Sender<Lease>>,
@@ -58,7 +60,8 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, report, control, gate, failures, leases, source } = parts;
+    let Parts { index, plan, dest, sinks, report, control, gate, record, route, leases, source } =
+        parts;
     let template = template(&plan)?;
     let addrs = Target::resolve(&plan.url.origin).await.map_err(|error| {
         Error::environment(plan.url.origin.to_string(), "cannot find the host").why(error)
@@ -67,14 +70,14 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let hungry = Rc::new(Notify::new());
     let worker = Rc::new(RefCell::new(Worker {
         desk: Desk::new(plan.retry, plan.seed ^ (index as u64).rotate_left(32)),
-        sink: sinks.open()?,
+        sink: sinks.open(Box::new(CoreBook::new(Arc::clone(&record), index)))?,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above()),
         template: template.clone(),
-        route: route(&plan)?,
+        route,
         report: Arc::clone(&report),
         core: index,
-        failures,
+        record: Arc::clone(&record),
         control: Arc::clone(&control),
         gate: Arc::clone(&gate),
         max_failures: plan.max_failures,
@@ -109,7 +112,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let lister = source.map(|queue| {
         spawn_local(feed::list(feed::Feed {
             plan,
-            dest,
+            record,
+            sinks,
             target,
             template,
             queue,
@@ -138,14 +142,22 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     }
     let mut worker = worker.borrow_mut();
     let mut pending = worker.desk.pending();
-    if let Err(error) = worker.sink.finish() {
-        worker.control.stop(Stop::Error(error));
-        // What was taken and has no place is not stored.
-        let (objects, bytes) = worker.sink.unfinished();
-        let counters = &worker.report.cores[index];
-        counters.stored.sub(objects);
-        counters.bytes.sub(bytes);
-        pending += objects;
+    let finished = worker.sink.finish();
+    worker.take_back_rejected();
+    // What was taken and is not recorded durably is not stored.
+    let (objects, bytes) = worker.sink.unfinished();
+    let counters = &worker.report.cores[index];
+    counters.stored.sub(objects);
+    counters.bytes.sub(bytes);
+    pending += objects;
+    match finished {
+        Err(error) => worker.control.stop(Stop::Error(error)),
+        Ok(()) if objects > 0 => {
+            let what = format!("{objects} objects were stored and not recorded");
+            let hint = "this is a bug of windrow; please report it";
+            worker.control.stop(Stop::Error(Error::environment("ledger", what).hint(hint)));
+        }
+        Ok(()) => {}
     }
     let latency = std::mem::replace(&mut worker.latency, latency_histogram());
     Ok(Done { latency, pending })
@@ -202,7 +214,7 @@ fn template(plan: &Plan) -> Result<Template, Error> {
 }
 
 /// Cuts the path of objects at the place of the name.
-fn route(plan: &Plan) -> Result<Route, Error> {
+pub(super) fn route(plan: &Plan) -> Result<Route, Error> {
     let path = &plan.api.get_path;
     let (mark, keep) = match path.contains("{+name}") {
         true => ("{+name}", Keep::UNRESERVED_AND_SLASH),

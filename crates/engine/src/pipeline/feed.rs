@@ -1,24 +1,34 @@
 //! Reads the listing and fills the queue of leases, as far ahead as the queue allows.
+//!
+//! A run that is resumed asks first for those pages again that have something left to do, then
+//! goes on where the listing was left.
 
-use super::plan::Plan;
+use super::known::Known;
+use super::plan::{Only, Plan};
+use super::record::Record;
+use crate::ledger::PageRecord;
+use crate::ledger::frame::Page;
 use crate::report::Report;
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::Gate;
-use crate::sink::Destination;
+use crate::sink::Sinks;
 use crate::source::{Listing, ListingError};
 use crate::wire::h1::Template;
 use crate::wire::{Client, Fetched, Target};
 use async_channel::Sender;
+use rustix::io::Errno;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use windrow_model::limits::{LEASE_TASKS, PAGE_BYTES};
-use windrow_model::{Error, Failure, FailureClass, Lease};
+use windrow_model::limits::{LEASE_TASKS, MARKER_BYTES, PAGE_BYTES};
+use windrow_model::task::Names;
+use windrow_model::{Error, Failure, FailureClass, Lease, Ordinal};
 
 pub(super) struct Feed {
     pub(super) plan: Arc<Plan>,
-    pub(super) dest: Arc<Destination>,
+    pub(super) record: Arc<Record>,
+    pub(super) sinks: Sinks,
     pub(super) target: Rc<Target>,
     pub(super) template: Template,
     pub(super) queue: Sender<Lease>,
@@ -32,13 +42,26 @@ pub(super) struct Feed {
 /// # Cancel
 /// What is in the queue stays there.
 pub(super) async fn list(feed: Feed) {
-    if let Err(error) = feed.pages().await {
+    if let Err(error) = feed.all().await {
         feed.control.stop(Stop::Error(error));
     }
 }
 
+/// Where the listing goes on.
+#[derive(Debug, Default)]
+struct Place {
+    /// The marker of the page to ask for; `None` for the first.
+    marker: Option<String>,
+    /// Names at its front that were taken before.
+    skip: u64,
+    /// Ordinal of the next name.
+    next: Ordinal,
+    /// Names that are stored already.
+    known: Option<Known>,
+}
+
 impl Feed {
-    async fn pages(&self) -> Result<(), Error> {
+    async fn all(&self) -> Result<(), Error> {
         let plan = &self.plan;
         let mut client = Client::new(
             Rc::clone(&self.target),
@@ -47,39 +70,212 @@ impl Feed {
             plan.timeout,
             PAGE_BYTES as u64,
         );
-        let mut listing = Listing::new(plan.api.clone(), plan.url.base.as_str());
-        let mut next = 0_u64;
-        while let Some(path) = listing.request() {
-            let mut names = self.page(&mut client, &mut listing, &path).await?;
-            if listing.pages() == 1 {
-                // The source is there: now the destination is this run's.
-                self.dest.begin(plan.format, &plan.url.to_string())?;
+        let place = match self.record.past() {
+            None => Some(Place::default()),
+            Some(_) => {
+                self.record.begin(&self.sinks)?;
+                self.again(&mut client).await?
             }
-            let room = plan.limit.map_or(u64::MAX, |limit| limit - next);
-            names.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-            let count = names.len() as u64;
-            self.report.pages.store(listing.pages(), Ordering::Relaxed);
-            // Small enough that every core gets some of a short listing.
-            let size = names.len().div_ceil(plan.cores * 4).clamp(16, LEASE_TASKS);
-            for lease in Lease::cut(names, next, size) {
-                // Counted before it can be fetched, so that no one sees more stored than listed.
-                self.report.listed.fetch_add(lease.len() as u64, Ordering::Release);
+        };
+        match place {
+            Some(place) => self.pages(&mut client, place).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Hands out what earlier processes left on pages that they listed. Says where to go on, if
+    /// there is more to list.
+    async fn again(&self, client: &mut Client) -> Result<Option<Place>, Error> {
+        let Some(past) = self.record.past() else { return Ok(None) };
+        for page in &past.pages.open {
+            let picks = self.picks(page);
+            if picks.is_empty() {
+                continue;
+            }
+            if self.control.stopping() {
+                return Ok(None);
+            }
+            let mut listing = self.listing(page.marker.clone());
+            let path = listing.request().unwrap_or_default();
+            let mut names = self.page(client, &mut listing, &path).await?;
+            let taken = page.skipped + page.count;
+            names.truncate(usize::try_from(taken).unwrap_or(usize::MAX));
+            if names.len() as u64 != taken || fingerprint(&names, page.skipped) != page.fingerprint
+            {
+                return self.relist(page).map(Some);
+            }
+            let size = lease_size(picks.len(), self.plan.cores);
+            let first = page.first.wrapping_sub(page.skipped);
+            for lease in Lease::cut_picks(names, picks, first, size) {
                 let len = lease.len() as u64;
+                self.report.unhanded.fetch_sub(len, Ordering::AcqRel);
                 if self.queue.send(lease).await.is_err() {
-                    self.report.listed.fetch_sub(len, Ordering::Release);
-                    return Ok(());
+                    self.report.unhanded.fetch_add(len, Ordering::AcqRel);
+                    return Ok(None);
                 }
             }
-            next += count;
-            if self.control.stopping() {
+        }
+        let limited = past.pages.end == Some(false)
+            && self.plan.limit.is_some_and(|limit| limit <= past.listed());
+        if past.pages.end == Some(true) || limited || matches!(self.plan.only, Only::Failed(_)) {
+            let ended = past.pages.end.is_some();
+            self.report.listing_done.store(ended, Ordering::Release);
+            return Ok(None);
+        }
+        let cursor = &past.pages.cursor;
+        let (marker, next) = (cursor.marker.clone(), past.pages.next);
+        Ok(Some(Place { marker, skip: cursor.skip, next, known: None }))
+    }
+
+    /// Indices, on its page, of the names of a record that are to be fetched now.
+    fn picks(&self, page: &PageRecord) -> Vec<u32> {
+        let Some(past) = self.record.past() else { return Vec::new() };
+        let only_failed = matches!(self.plan.only, Only::Failed(_));
+        let open = page.range().filter(|&ordinal| {
+            past.reopen.contains(ordinal) || (!only_failed && !past.state.settled(ordinal))
+        });
+        open.filter_map(|ordinal| u32::try_from(ordinal - page.first + page.skipped).ok()).collect()
+    }
+
+    /// A page is not what it was: from it on everything is listed anew, and goes by name.
+    fn relist(&self, page: &PageRecord) -> Result<Place, Error> {
+        let Some(past) = self.record.past() else { return Ok(Place::default()) };
+        let next = past.pages.next;
+        let known = Known::read(&*self.record.disk(), self.plan.format, &past.state)?;
+        if let Some(log) = self.record.listing() {
+            log.relist(page.first, next, page.marker.as_deref()).map_err(unrecorded)?;
+        }
+        // What was listed there and is not stored is forgotten.
+        let settled = past.state.stored.range_cardinality(page.first..next)
+            + past.state.skipped.range_cardinality(page.first..next);
+        let forgotten = next - page.first - settled;
+        self.report.listed.fetch_sub(forgotten, Ordering::AcqRel);
+        let mut unhanded = forgotten;
+        for (class, failed) in &past.state.failed {
+            // Those that stay failed are not among the unhanded, and are taken back too.
+            let stay = failed - &past.reopen;
+            let count = stay.range_cardinality(page.first..next);
+            self.report.forget_failed(*class, count);
+            unhanded -= count;
+        }
+        self.report.unhanded.fetch_sub(unhanded, Ordering::AcqRel);
+        self.report.note(format!(
+            "the listing changed since the earlier run: it is read again from object {} on, and \
+             what is stored under the same name is skipped",
+            page.first
+        ));
+        Ok(Place { marker: page.marker.clone(), skip: 0, next, known: Some(known) })
+    }
+
+    fn listing(&self, marker: Option<String>) -> Listing {
+        Listing::enter(self.plan.api.clone(), self.plan.url.base.as_str(), marker)
+    }
+
+    /// Reads pages from `place` to the end.
+    async fn pages(&self, client: &mut Client, mut place: Place) -> Result<(), Error> {
+        let before = self.report.pages.load(Ordering::Relaxed);
+        let mut listing = self.listing(place.marker.clone());
+        while let Some(path) = listing.request() {
+            let marker = listing.marker().map(str::to_owned);
+            let mut names = self.page(client, &mut listing, &path).await?;
+            if listing.marker().is_some_and(|marker| marker.len() > MARKER_BYTES) {
+                let what = format!("a marker of more than {MARKER_BYTES} bytes");
+                return Err(Error::usage(self.shown(&path), what));
+            }
+            if listing.pages() == 1 && self.record.past().is_none() {
+                // The source is there: now the destination is this run's.
+                self.record.begin(&self.sinks)?;
+            }
+            self.report.pages.store(before + listing.pages(), Ordering::Relaxed);
+            let skip = std::mem::take(&mut place.skip).min(names.len() as u64);
+            let listed = self.report.listed.load(Ordering::Acquire);
+            let room = self.plan.limit.map_or(u64::MAX, |limit| limit.saturating_sub(listed));
+            let count = (names.len() as u64 - skip).min(room);
+            names.truncate(usize::try_from(skip + count).unwrap_or(usize::MAX));
+            if let Some(log) = self.record.listing() {
+                let page = Page {
+                    first: place.next,
+                    count,
+                    skipped: skip,
+                    fingerprint: fingerprint(&names, skip),
+                    marker: marker.as_deref(),
+                    next: listing.marker(),
+                };
+                log.page(&page).map_err(unrecorded)?;
+            }
+            if !self.hand_out(names, &place, skip, count).await? || self.control.stopping() {
                 return Ok(());
             }
+            place.next += count;
             if count == room {
+                if let Some(log) = self.record.listing() {
+                    log.end(false).map_err(unrecorded)?;
+                }
                 break;
             }
         }
         self.report.listing_done.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Puts the names of a page into the queue, from `skip` on. `false` when nobody takes them any
+    /// more.
+    async fn hand_out(
+        &self,
+        names: Names,
+        place: &Place,
+        skip: u64,
+        count: u64,
+    ) -> Result<bool, Error> {
+        // Small enough that every core gets some of a short listing.
+        let size = lease_size(names.len(), self.plan.cores);
+        let first = place.next.wrapping_sub(skip);
+        if skip == 0 && place.known.is_none() {
+            for lease in Lease::cut(names, first, size) {
+                if !self.send(lease).await {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let mut picks = Vec::new();
+        let mut known = Vec::new();
+        for index in skip..skip + count {
+            let name = usize::try_from(index).ok().and_then(|index| names.get(index));
+            let stored = match (&place.known, name) {
+                (Some(known), Some(name)) => known.contains(name),
+                _ => false,
+            };
+            match stored {
+                true => known.push(first.wrapping_add(index)),
+                false => picks.extend(u32::try_from(index)),
+            }
+        }
+        if !known.is_empty() {
+            if let Some(log) = self.record.listing() {
+                log.skipped(&known).map_err(unrecorded)?;
+            }
+            let count = known.len() as u64;
+            self.report.listed.fetch_add(count, Ordering::Release);
+            self.report.skipped.fetch_add(count, Ordering::Release);
+        }
+        for lease in Lease::cut_picks(names, picks, first, size) {
+            if !self.send(lease).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn send(&self, lease: Lease) -> bool {
+        // Counted before it can be fetched, so that no one sees more stored than listed.
+        let len = lease.len() as u64;
+        self.report.listed.fetch_add(len, Ordering::Release);
+        let sent = self.queue.send(lease).await.is_ok();
+        if !sent {
+            self.report.listed.fetch_sub(len, Ordering::Release);
+        }
+        sent
     }
 
     /// One page, asked for again while the failure may pass.
@@ -88,7 +284,7 @@ impl Feed {
         client: &mut Client,
         listing: &mut Listing,
         path: &[u8],
-    ) -> Result<windrow_model::task::Names, Error> {
+    ) -> Result<Names, Error> {
         let began = Instant::now();
         let mut attempts = 0;
         loop {
@@ -202,4 +398,23 @@ impl Feed {
         };
         Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
     }
+}
+
+/// Small enough that every core gets some of a short page.
+fn lease_size(names: usize, cores: usize) -> usize {
+    names.div_ceil(cores * 4).clamp(16, LEASE_TASKS)
+}
+
+/// Tells whether a page's names, from `skip` on, are what they were.
+fn fingerprint(names: &Names, skip: u64) -> u128 {
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    for name in names.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+        hash.update(&(name.len() as u64).to_le_bytes());
+        hash.update(name);
+    }
+    hash.digest128()
+}
+
+fn unrecorded(errno: Errno) -> Error {
+    Error::environment(".windrow/ledger", "cannot write").why(std::io::Error::from(errno))
 }

@@ -6,18 +6,22 @@
 
 mod body;
 mod core;
+#[cfg(test)]
+mod crash;
 mod feed;
+mod known;
 mod plan;
+mod record;
 mod worker;
 
 pub use crate::sink::{Format, ShardSize};
-pub use plan::{MaxFailures, Plan};
+pub use plan::{MaxFailures, Only, Plan};
 
-use crate::ledger::FailureLog;
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
 use crate::schedule::Gate;
-use crate::sink::{Destination, Sinks};
+use crate::sink::{Destination, Settings, Sinks};
+use record::Record;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -53,9 +57,18 @@ impl Run {
     pub fn start(plan: Plan) -> Result<Self, Error> {
         let files = machine::raise_file_limit();
         let plan = plan.settle(files)?;
-        let dest = Destination::prepare(&plan.dest, plan.fresh)?;
-        let setting = plan.setting();
-        let report = Arc::new(Report::new(plan.cores));
+        let route = core::route(&plan)?;
+        let dest = Arc::new(Destination::prepare(&plan.dest)?);
+        let record = Record::new(&plan, &route, Arc::clone(&dest))?;
+        let mut setting = plan.setting();
+        if let Some(past) = record.past() {
+            setting += &format!(
+                "; goes on with an earlier run: {} of {} listed objects stored",
+                past.state.stored.len(),
+                past.listed()
+            );
+        }
+        let report = Arc::new(Report::new(plan.cores, record.before()));
         let control = Arc::new(Control::default());
         let (send, ended) = mpsc::channel();
         let run =
@@ -63,7 +76,7 @@ impl Run {
         std::thread::Builder::new()
             .name("run".into())
             .spawn(move || {
-                let ended = conduct(plan, Arc::new(dest), &report, &control);
+                let ended = conduct(plan, &route, dest, Arc::new(record), &report, &control);
                 // Nobody may be waiting any more.
                 let _ = send.send(ended);
             })
@@ -101,33 +114,46 @@ impl Run {
 /// Runs all cores to their end and draws up the balance.
 fn conduct(
     plan: Plan,
+    route: &worker::Route,
     dest: Arc<Destination>,
+    record: Arc<Record>,
     report: &Arc<Report>,
     control: &Arc<Control>,
 ) -> Ended {
     let began = Instant::now();
     let plan = Arc::new(plan);
-    let outcome = run_cores(&plan, &dest, report, control);
+    let outcome = run_cores(&plan, route, &dest, &record, report, control);
     let (latency, left) = outcome.unwrap_or_else(|error| {
         control.stop(Stop::Error(error));
         (latency_histogram(), None)
     });
     let sums = report.snapshot();
-    let settled = sums.stored + sums.failed;
+    let settled = sums.stored + sums.skipped + sums.failed;
     let pending = sums.listed.saturating_sub(settled);
     // The balance is drawn up twice, from both sides: what the source gave less what has an
     // outcome, and what the desks and the queue still hold.
     if left.is_some_and(|left| left != pending || sums.listed < settled) {
         let what = format!(
-            "the sum does not hold: listed {}, stored {}, failed {}, left {}",
+            "the sum does not hold: listed {}, stored {}, skipped {}, failed {}, left {}",
             sums.listed,
             sums.stored,
+            sums.skipped,
             sums.failed,
             left.unwrap_or(0)
         );
         control.stop(Stop::Error(
             Error::environment("run", what).hint("this is a bug of windrow; please report it"),
         ));
+    }
+    if pending > 0 {
+        // The first reason counts: this is one only where nothing else is.
+        control.stop(match plan.only {
+            Only::Failed(_) => Stop::Rule("--only: the pending objects were left".into()),
+            _ => Stop::Error(
+                Error::environment("run", format!("{pending} objects were left"))
+                    .hint("this is a bug of windrow; please report it"),
+            ),
+        });
     }
     let why = control.why();
     let exit = match &why {
@@ -137,7 +163,8 @@ fn conduct(
     };
     let usage = machine::usage();
     let seconds = began.elapsed().as_secs_f64();
-    let per_object = |value: f64| if sums.stored > 0 { value / sums.stored as f64 } else { 0.0 };
+    let own = sums.stored.saturating_sub(sums.stored_before);
+    let per_object = |value: f64| if own > 0 { value / own as f64 } else { 0.0 };
     let mut error = match why.clone() {
         Some(Stop::Error(error)) => Some(error),
         _ => None,
@@ -159,7 +186,8 @@ fn conduct(
         listed: sums.listed,
         listing_complete: sums.listing_done,
         stored: sums.stored,
-        skipped: 0,
+        stored_before: sums.stored_before,
+        skipped: sums.skipped,
         failed: sums.failed,
         pending,
         bytes: sums.bytes,
@@ -168,20 +196,21 @@ fn conduct(
         pages: report.pages.load(Ordering::Relaxed),
         failures: sums.failures,
         seconds,
-        objects_per_second: if seconds > 0.0 { sums.stored as f64 / seconds } else { 0.0 },
+        objects_per_second: if seconds > 0.0 { own as f64 / seconds } else { 0.0 },
         cpu_seconds: usage.cpu.as_secs_f64(),
         cpu_us_per_object: per_object(usage.cpu.as_secs_f64() * 1e6),
         max_rss_bytes: usage.max_rss,
         latency_us: Latency::of(&latency),
-        resumed: false,
+        resumed: record.past().is_some(),
         cores: plan.cores,
         concurrency: plan.connections * plan.pipeline,
     };
+    drop(record);
     // Before the summary is written: on a full disk this makes the room for it.
-    if let Err(uncleared) = dest.clear_unfinished() {
+    if let Err(uncleared) = dest.clear_temporary() {
         error.get_or_insert(uncleared);
     }
-    if sums.listed == 0 && (matches!(why, Some(Stop::Error(_))) || dest.holds_earlier()) {
+    if sums.listed == 0 && (matches!(why, Some(Stop::Error(_))) || dest.is_untouched()) {
         // Nothing came of it: leave no trace.
         if let Ok(dest) = Arc::try_unwrap(dest) {
             dest.abandon();
@@ -200,12 +229,20 @@ type Total = (hdrhistogram::Histogram<u64>, Option<u64>);
 
 fn run_cores(
     plan: &Arc<Plan>,
+    route: &worker::Route,
     dest: &Arc<Destination>,
+    record: &Arc<Record>,
     report: &Arc<Report>,
     control: &Arc<Control>,
 ) -> Result<Total, Error> {
-    let failures = Arc::new(FailureLog::new(dest.open_failures()?));
-    let sinks = Sinks::new(Arc::clone(dest), plan.format, plan.shard_size, plan.block_bytes());
+    let settings = Settings {
+        format: plan.format,
+        size: plan.shard_size,
+        block_bytes: plan.block_bytes(),
+        held_files: plan.held_files,
+        commit_interval: plan.commit_interval,
+    };
+    let sinks = Sinks::new(Arc::clone(dest), settings);
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let gate = Arc::new(Gate::new(Instant::now()));
@@ -219,7 +256,8 @@ fn run_cores(
             report: Arc::clone(report),
             control: Arc::clone(control),
             gate: Arc::clone(&gate),
-            failures: Arc::clone(&failures),
+            record: Arc::clone(record),
+            route: route.clone(),
             leases: leases.clone(),
             // Core 0 reads the listing.
             source: send.take(),
@@ -254,8 +292,10 @@ fn run_cores(
     while let Ok(lease) = leases.try_recv() {
         left = left.map(|left| left + lease.len() as u64);
     }
-    failures
-        .flush()
-        .map_err(|error| Error::environment("failures.jsonl", "cannot write").why(error))?;
+    left = left.map(|left| left + report.unhanded.load(Ordering::Acquire));
+    record.flush().map_err(|errno| {
+        let why = std::io::Error::from(errno);
+        Error::environment("failures.jsonl", "cannot write").why(why)
+    })?;
     Ok((total, left))
 }

@@ -5,12 +5,13 @@ use crate::sink::{Format, ShardSize};
 use crate::source::Api;
 use std::path::PathBuf;
 use std::time::Duration;
-use windrow_model::Error;
 use windrow_model::limits::{
-    AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, CONCURRENCY, DIRECTORY_HANDLES,
-    OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, RESERVED_FDS,
+    AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, COMMIT_INTERVAL, CONCURRENCY,
+    DIRECTORY_HANDLES, HELD_BATCHES, HELD_FILES, OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS,
+    PIPELINE_DEPTH, RESERVED_FDS,
 };
 use windrow_model::url::Url;
+use windrow_model::{Error, FailureClass};
 
 /// What a run is to do. [`Plan::new`] has the defaults of the command line.
 #[derive(Debug, Clone)]
@@ -49,10 +50,28 @@ pub struct Plan {
     pub headers: Vec<(String, String)>,
     /// Forget an earlier run at the destination.
     pub fresh: bool,
+    /// What of an earlier run to take up.
+    pub only: Only,
+    /// Time between two commits.
+    pub commit_interval: Duration,
     /// Seed of the jitter.
     pub seed: u64,
     /// Connections of all cores together; settled before a run.
     pub(super) connections: usize,
+    /// Files that wait for their names, in one list of one core.
+    pub(super) held_files: usize,
+}
+
+/// What of an earlier run to take up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Only {
+    /// What is pending, and what failed.
+    #[default]
+    All,
+    /// What is pending.
+    Pending,
+    /// What failed, with one of these classes; with any if there are none.
+    Failed(Vec<FailureClass>),
 }
 
 /// How many failed objects are too many.
@@ -95,8 +114,11 @@ impl Plan {
             max_failures: None,
             headers: Vec::new(),
             fresh: false,
+            only: Only::All,
+            commit_interval: COMMIT_INTERVAL,
             seed: 0,
             connections: 1,
+            held_files: 1,
         }
     }
 
@@ -139,6 +161,9 @@ impl Plan {
                 .hint("raise the limit, or use fewer cores: `--cores 1`"));
         }
         self.connections = connections.min(room);
+        // Beside the file its directory may be held.
+        let held = (room - self.connections) / (self.cores * HELD_BATCHES * 2);
+        self.held_files = held.clamp(1, *HELD_FILES.end());
         Ok(self)
     }
 

@@ -2,7 +2,7 @@
 
 use super::body::{Bodies, Incoming};
 use super::plan::MaxFailures;
-use crate::ledger::{Failed, FailureLog};
+use super::record::Record;
 use crate::report::Report;
 use crate::rt::{Control, Stop};
 use crate::schedule::{Desk, Gate, Ticket, Verdict};
@@ -17,7 +17,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 use windrow_model::limits::NAME_BYTES;
 use windrow_model::percent::{self, Keep};
-use windrow_model::{Error, Failure, FailureClass};
+use windrow_model::{Error, FailedObject, Failure, FailureClass};
 
 /// Path of an object: what stands before and behind its name, and how the name is encoded.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ pub(super) struct Worker {
     pub(super) route: Route,
     pub(super) report: Arc<Report>,
     pub(super) core: usize,
-    pub(super) failures: Arc<FailureLog>,
+    pub(super) record: Arc<Record>,
     pub(super) control: Arc<Control>,
     /// Closed while the server asked for a pause.
     pub(super) gate: Arc<Gate>,
@@ -83,8 +83,27 @@ impl Worker {
         if self.control.stopping() && !self.desk.stopped() {
             self.desk.stop();
         }
+        if !self.sink_failed
+            && let Err(error) = self.sink.tick(now)
+        {
+            self.sink_failed = true;
+            self.stop(Stop::Error(error));
+        }
+        self.take_back_rejected();
         if self.desk.finished() || (self.desk.ready(now) && self.gate.is_open(now)) {
             self.wake_all();
+        }
+    }
+
+    /// What the sink took and could not store after all.
+    pub(super) fn take_back_rejected(&mut self) {
+        let (objects, bytes) = self.sink.rejected();
+        if objects > 0 {
+            let counters = self.counters();
+            counters.stored.sub(objects);
+            counters.bytes.sub(bytes);
+            counters.failed[FailureClass::Name as usize].add(objects);
+            self.check_max_failures();
         }
     }
 
@@ -139,15 +158,16 @@ impl Worker {
         match self.desk.failed(ticket, failure, self.now) {
             Verdict::Retry => self.counters().retries.add(1),
             Verdict::Final(ticket) => {
-                let failed = Failed {
-                    ordinal: ticket.ordinal(),
-                    name: ticket.name(),
-                    attempts: ticket.attempts(),
-                    failure,
-                };
-                if let Err(error) = self.failures.record(failed) {
+                let (ordinal, attempts) = (ticket.ordinal(), ticket.attempts());
+                let told = self.record.failed(ordinal, ticket.name(), attempts, failure);
+                let recorded = told
+                    .map_err(|errno| {
+                        let why = std::io::Error::from(errno);
+                        Error::environment("failures.jsonl", "cannot write").why(why)
+                    })
+                    .and_then(|()| self.sink.failed(FailedObject::new(ordinal, failure, attempts)));
+                if let Err(error) = recorded {
                     // Not recorded is not settled: the object stays pending.
-                    let error = Error::environment("failures.jsonl", "cannot write").why(error);
                     self.desk.revive(ticket);
                     return self.stop(Stop::Error(error));
                 }
@@ -161,7 +181,8 @@ impl Worker {
     fn check_max_failures(&mut self) {
         let Some(most) = self.max_failures else { return };
         let sums = self.report.snapshot();
-        if most.exceeded(sums.failed, sums.failed + sums.stored) {
+        let failed = sums.failed - self.report.before.failed.iter().sum::<u64>();
+        if most.exceeded(failed, failed + sums.stored - sums.stored_before) {
             let rule = match most {
                 MaxFailures::Count(0) => "stopped at the first failed object".to_owned(),
                 MaxFailures::Count(most) => format!("more than {most} objects failed"),
@@ -185,7 +206,7 @@ impl Worker {
                     self.store(flight, Body::Bytes(&memory));
                     self.bodies.recycle(Incoming::Memory(memory));
                 }
-                (None, Incoming::Spool(mut spool)) => self.store(flight, Body::Spool(&mut spool)),
+                (None, Incoming::Spool(spool)) => self.store(flight, Body::Spool(spool)),
             },
         }
     }

@@ -1,13 +1,16 @@
 //! The destination: a directory, windrow's state inside it, and the lock that keeps it to one
 //! process.
 
-use super::Format;
 use super::errno::fatal;
-use rustix::fs::{self, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
+use super::pack::pack_number;
+use crate::disk::{Dir, Disk, Real, Synced, write_whole};
+use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use windrow_model::Error;
 use windrow_model::name::STATE_DIR;
@@ -15,32 +18,77 @@ use windrow_model::name::STATE_DIR;
 /// Open packs and unfinished files lie here, below the state directory.
 const WORK_DIR: &str = "open";
 
+const LEDGER_DIR: &str = "ledger";
+
+const MANIFEST_DIR: &str = "manifest";
+
 /// Says which run the destination belongs to.
-const RUN_FILE: &str = "run.json";
+pub const RUN_FILE: &str = "run.json";
+
+/// Which run a destination belongs to. Two runs are the same when all but the number are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// Version of this file.
+    pub version: u32,
+    /// A number that no other run has, in hexadecimal: the ledger's files bear it.
+    pub run: String,
+    /// Form of the output.
+    pub format: String,
+    /// Where the objects come from.
+    pub source: String,
+    /// What else decides which objects those are, and what becomes of them.
+    pub details: std::collections::BTreeMap<String, String>,
+}
+
+impl RunFile {
+    /// The run's number.
+    pub fn number(&self) -> Option<u64> {
+        u64::from_str_radix(&self.run, 16).ok()
+    }
+
+    /// What of another run is not as here, for people; `None` if nothing.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        if self.source != other.source {
+            return Some(format!("its source is {}", other.source));
+        }
+        if self.format != other.format {
+            return Some(format!("its format is {}", other.format));
+        }
+        let keys = self.details.keys().chain(other.details.keys());
+        for key in keys {
+            let (ours, its) = (self.details.get(key), other.details.get(key));
+            if ours != its {
+                let value = |value: Option<&String>| value.map_or("none", |text| text).to_owned();
+                return Some(format!("its {key} is {}", value(its)));
+            }
+        }
+        None
+    }
+}
 
 /// A directory that is locked for this process.
 #[derive(Debug)]
 pub struct Destination {
     path: PathBuf,
-    root: OwnedFd,
-    state: OwnedFd,
-    work: OwnedFd,
+    disk: Arc<Real>,
     /// Kept open: the lock dies with the process.
     _lock: std::fs::File,
     /// Directories that this process made, the outermost first: the destination and those above.
     made: Vec<PathBuf>,
-    /// An earlier run is there that is to be forgotten, and was not yet.
-    earlier: AtomicBool,
+    /// The run that was here before.
+    earlier: Option<RunFile>,
+    /// The directory belongs to this process's run.
+    begun: AtomicBool,
+    syncs_at_once: bool,
 }
 
 impl Destination {
-    /// Makes and locks the directory. An earlier run in it is left as it is until
-    /// [`Destination::begin`].
+    /// Makes and locks the directory. An earlier run in it is left as it is.
     ///
     /// # Errors
-    /// Not a directory, not writable, in use by another process, or holding an earlier run and
-    /// `fresh` is not set.
-    pub fn prepare(path: &Path, fresh: bool) -> Result<Self, Error> {
+    /// Not a directory, not writable, in use by another process, or holding a run that this
+    /// windrow cannot read.
+    pub fn prepare(path: &Path) -> Result<Self, Error> {
         let shown = path.display().to_string();
         let failed = |what: &str, errno| fatal(&shown, what, errno);
         let missing = path.ancestors().take_while(|dir| std::fs::symlink_metadata(dir).is_err());
@@ -51,43 +99,80 @@ impl Destination {
             std::fs::create_dir_all(path)
                 .map_err(|error| failed("cannot make the directory", errno_of(&error)))?;
         }
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let root = fs::openat(CWD, path, flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::NOTDIR => {
-                Error::usage(&shown, "not a directory").hint("-o takes the directory to write into")
-            }
-            _ => failed("cannot open the directory", errno),
-        })?;
+        let root = open_root(path)?;
         let state = make_dir(&root, STATE_DIR).map_err(|e| failed("cannot write here", e))?;
         let lock = lock(&state, &shown)?;
-        let earlier = fs::statat(&state, RUN_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        if earlier && !fresh {
-            return Err(Error::usage(&shown, "holds an earlier run")
-                .hint("choose another directory, or add --fresh to begin again from nothing"));
-        }
-        let work = make_dir(&state, WORK_DIR).map_err(|e| failed("cannot write here", e))?;
-        clear(&work).map_err(|e| failed("cannot clear unfinished files", e))?;
-        let earlier = AtomicBool::new(earlier);
-        Ok(Self { path: path.to_owned(), root, state, work, _lock: lock, made, earlier })
+        let make = |name| make_dir(&state, name).map_err(|e| failed("cannot write here", e));
+        let (ledger, manifest, work) = (make(LEDGER_DIR)?, make(MANIFEST_DIR)?, make(WORK_DIR)?);
+        let syncs_at_once = syncs_at_once(&root);
+        let disk = Arc::new(Real::new(root, state, ledger, manifest, work));
+        let earlier = read_run(&*disk, &shown)?;
+        let begun = AtomicBool::new(false);
+        Ok(Self { path: path.to_owned(), disk, _lock: lock, made, earlier, begun, syncs_at_once })
     }
 
-    /// Forgets the earlier run, if there is one, and notes which run the directory belongs to. To
-    /// be called when the source proved to be there: a mistyped address shall cost nothing.
+    /// The run that was here before.
+    pub fn earlier(&self) -> Option<&RunFile> {
+        self.earlier.as_ref()
+    }
+
+    /// Notes which run the directory belongs to, and forgets another that was here. To be called
+    /// when the source proved to be there: a mistyped address shall cost nothing.
     ///
     /// # Errors
     /// The environment's.
-    pub fn begin(&self, format: Format, source: &str) -> Result<(), Error> {
-        if self.earlier.swap(false, Ordering::AcqRel) {
-            forget(&self.root, &self.state)
-                .map_err(|e| fatal(&self.shown(), "cannot clear the earlier run", e))?;
+    pub fn begin(&self, run: &RunFile) -> Result<(), Error> {
+        if self.earlier.is_some() {
+            self.forget().map_err(|e| fatal(&self.shown(), "cannot clear the earlier run", e))?;
         }
-        let run = serde_json::json!({ "version": 1, "format": format.name(), "source": source });
-        self.write_state(RUN_FILE, format!("{run}\n").as_bytes())
+        self.clear_unfinished()?;
+        let json = serde_json::to_vec_pretty(run).unwrap_or_default();
+        write_whole(&*self.disk, Dir::State, RUN_FILE, &json)
+            .and_then(|()| self.disk.sync_dir(Dir::Root).map(drop))
+            .map_err(|errno| self.unwritten(RUN_FILE, errno))?;
+        self.begun.store(true, Ordering::Release);
+        Ok(())
     }
 
-    /// Whether an earlier run is there that nothing was done to.
-    pub fn holds_earlier(&self) -> bool {
-        self.earlier.load(Ordering::Acquire)
+    /// Goes on with the run that was here before.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub fn go_on(&self) -> Result<(), Error> {
+        self.begun.store(true, Ordering::Release);
+        self.clear_temporary()
+    }
+
+    /// Forgets an earlier run: its state, and the packs it wrote. Files stay: a new run replaces
+    /// those it fetches again.
+    fn forget(&self) -> Result<(), Errno> {
+        // First that which says that there is a run: what is left then belongs to none.
+        self.disk.remove(Dir::State, RUN_FILE)?;
+        let _ = self.disk.sync_dir(Dir::State)?;
+        for name in self.disk.list(Dir::Root)? {
+            if pack_number(&name).is_some() {
+                self.disk.remove(Dir::Root, &name)?;
+            }
+        }
+        for dir in [Dir::Ledger, Dir::Manifest, Dir::Open] {
+            self.clear(dir, |_| true)?;
+        }
+        self.clear(Dir::State, |name| name != LOCK_FILE)
+    }
+
+    /// Removes the plain files of a directory that `which` names.
+    fn clear(&self, dir: Dir, which: impl Fn(&str) -> bool) -> Result<(), Errno> {
+        for name in self.disk.list(dir)? {
+            if which(&name) {
+                self.disk.remove(dir, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was begun here by this process.
+    pub fn is_untouched(&self) -> bool {
+        !self.begun.load(Ordering::Acquire)
     }
 
     /// The directory as the user wrote it.
@@ -101,12 +186,34 @@ impl Destination {
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+        self.disk.root.as_fd()
     }
 
-    /// Where what is unfinished lies; emptied when a run begins.
+    /// Where what is unfinished lies.
     pub(super) fn work(&self) -> BorrowedFd<'_> {
-        self.work.as_fd()
+        self.disk.open.as_fd()
+    }
+
+    /// The directories, as the commit protocol sees them.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.disk) as Arc<dyn Disk>
+    }
+
+    /// Whether one call makes every file of the file system durable.
+    pub(super) fn syncs_at_once(&self) -> bool {
+        self.syncs_at_once
+    }
+
+    pub(super) fn sync_all(&self) -> Result<Synced, Errno> {
+        self.disk.sync_all()
+    }
+
+    pub(super) fn sync_other_dir(&self, dir: BorrowedFd<'_>) -> Result<Synced, Errno> {
+        self.disk.sync_other_dir(dir)
+    }
+
+    pub(super) fn sync_file(&self, file: &std::fs::File) -> Result<Synced, Errno> {
+        self.disk.sync_other_file(file)
     }
 
     /// Writes a file of the state directory: the old content or the new, never half of it.
@@ -114,64 +221,123 @@ impl Destination {
     /// # Errors
     /// The environment's.
     pub fn write_state(&self, name: &str, content: &[u8]) -> Result<(), Error> {
-        let temporary = format!("{name}.new");
-        let write = || -> Result<(), std::io::Error> {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-            let file = fs::openat(&self.state, &temporary, flags, Mode::from(0o644))?;
-            let mut file = std::fs::File::from(file);
-            file.write_all(content)?;
-            fs::renameat(&self.state, &temporary, &self.state, name)?;
-            Ok(())
-        };
-        write().map_err(|error| {
-            let _ = fs::unlinkat(&self.state, &temporary, AtFlags::empty());
-            let subject = self.path.join(STATE_DIR).join(name);
-            fatal(&subject.display().to_string(), "cannot write", errno_of(&error))
-        })
+        write_whole(&*self.disk, Dir::State, name, content)
+            .map_err(|errno| self.unwritten(name, errno))
     }
 
-    /// Opens `failures.jsonl` for writing from its beginning; [`Destination::begin`] empties it.
+    fn unwritten(&self, name: &str, errno: Errno) -> Error {
+        let subject = self.path.join(STATE_DIR).join(name);
+        fatal(&subject.display().to_string(), "cannot write", errno)
+    }
+
+    /// Removes everything unfinished, packs too.
+    fn clear_unfinished(&self) -> Result<(), Error> {
+        self.clear(Dir::Open, |_| true)
+            .map_err(|errno| fatal(&self.shown(), "cannot clear unfinished files", errno))
+    }
+
+    /// Removes unfinished files and bodies on their way, but no packs. To be called when no sink is
+    /// open.
     ///
     /// # Errors
     /// The environment's.
-    pub fn open_failures(&self) -> Result<std::fs::File, Error> {
-        let name = FAILURES_FILE;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = fs::openat(&self.state, name, flags, Mode::from(0o644));
-        file.map(std::fs::File::from).map_err(|errno| {
-            let subject = self.path.join(STATE_DIR).join(name);
-            fatal(&subject.display().to_string(), "cannot create", errno)
-        })
-    }
-
-    /// Removes what is unfinished. To be called when no sink is open any more.
-    ///
-    /// # Errors
-    /// The environment's.
-    pub fn clear_unfinished(&self) -> Result<(), Error> {
-        clear(&self.work)
+    pub fn clear_temporary(&self) -> Result<(), Error> {
+        self.clear(Dir::Open, |name| pack_number(name).is_none())
             .map_err(|errno| fatal(&self.shown(), "cannot clear unfinished files", errno))
     }
 
     /// Takes back what [`Destination::prepare`] made, where a run ends before it stored anything.
     pub fn abandon(self) {
-        if self.holds_earlier() {
+        if self.earlier.is_some() && self.is_untouched() {
             return;
         }
         // Whatever cannot be removed stays; that is no worse than before.
-        let _ = clear(&self.work);
-        let _ = fs::unlinkat(&self.state, WORK_DIR, AtFlags::REMOVEDIR);
-        let _ = clear(&self.state);
-        let _ = fs::unlinkat(&self.root, STATE_DIR, AtFlags::REMOVEDIR);
+        for (dir, name) in
+            [(Dir::Open, WORK_DIR), (Dir::Ledger, LEDGER_DIR), (Dir::Manifest, MANIFEST_DIR)]
+        {
+            let _ = self.clear(dir, |_| true);
+            let _ = fs::unlinkat(&self.disk.state, name, AtFlags::REMOVEDIR);
+        }
+        let _ = self.clear(Dir::State, |_| true);
+        let _ = fs::unlinkat(&self.disk.root, STATE_DIR, AtFlags::REMOVEDIR);
         for dir in self.made.iter().rev() {
             let _ = std::fs::remove_dir(dir);
         }
     }
 }
 
-const LOCK_FILE: &str = "lock";
+/// A destination that is only looked at: nothing is locked, made or changed.
+///
+/// # Errors
+/// There is no run, or it cannot be read.
+pub fn look(path: &Path) -> Result<(Arc<dyn Disk>, RunFile), Error> {
+    let shown = path.display().to_string();
+    let none = || {
+        Error::usage(&shown, "holds no run of windrow")
+            .hint("DEST is a directory that `windrow get ... -o DEST` wrote")
+    };
+    let root = open_root(path)?;
+    let open = |parent: BorrowedFd<'_>, name: &str| {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        fs::openat(parent, name, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => none(),
+            _ => fatal(&shown, "cannot read", errno),
+        })
+    };
+    let state = open(root.as_fd(), STATE_DIR)?;
+    let [ledger, manifest, work] =
+        [LEDGER_DIR, MANIFEST_DIR, WORK_DIR].map(|name| open(state.as_fd(), name));
+    let disk = Real::new(root, state, ledger?, manifest?, work?);
+    let run = read_run(&disk, &shown)?.ok_or_else(none)?;
+    Ok((Arc::new(disk), run))
+}
 
-const FAILURES_FILE: &str = "failures.jsonl";
+/// The process that works on a destination at this moment, if there is one.
+pub fn holder(path: &Path) -> Option<u32> {
+    let file = std::fs::File::open(path.join(STATE_DIR).join(LOCK_FILE)).ok()?;
+    match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => std::io::read_to_string(file).ok()?.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd, Error> {
+    let shown = path.display().to_string();
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    fs::openat(CWD, path, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOTDIR => {
+            Error::usage(&shown, "not a directory").hint("-o takes the directory to write into")
+        }
+        _ => fatal(&shown, "cannot open the directory", errno),
+    })
+}
+
+fn read_run(disk: &dyn Disk, shown: &str) -> Result<Option<RunFile>, Error> {
+    let subject = || format!("{}/{STATE_DIR}/{RUN_FILE}", shown.trim_end_matches('/'));
+    let bytes = crate::disk::read_whole(disk, Dir::State, RUN_FILE)
+        .map_err(|errno| fatal(&subject(), "cannot read", errno))?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let run: RunFile = serde_json::from_slice(&bytes).map_err(|error| {
+        Error::environment(subject(), "cannot be understood")
+            .why(error)
+            .hint("was it written by another windrow? choose another directory, or remove this one")
+    })?;
+    if run.version != 2 || run.number().is_none() {
+        return Err(Error::environment(subject(), format!("has version {}", run.version))
+            .hint("it was written by another windrow: use that, or choose another directory"));
+    }
+    Ok(Some(run))
+}
+
+/// Whether `syncfs` reaches what files of this file system hold: user-space file systems do not
+/// hear of it.
+fn syncs_at_once(root: &OwnedFd) -> bool {
+    const FUSE: u64 = 0x6573_5546;
+    const V9FS: u64 = 0x0102_1997;
+    fs::fstatfs(root).is_ok_and(|stat| !matches!(stat.f_type as u64, FUSE | V9FS))
+}
+
+const LOCK_FILE: &str = "lock";
 
 /// Takes the kernel's lock: it dies with its holder, so it is never stale.
 fn lock(state: &OwnedFd, shown: &str) -> Result<std::fs::File, Error> {
@@ -203,44 +369,6 @@ fn make_dir(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     }
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
     fs::openat(parent, name, flags, Mode::empty())
-}
-
-/// Removes the plain files of a directory of ours.
-fn clear(dir: &OwnedFd) -> Result<(), Errno> {
-    for name in files_in(dir)? {
-        fs::unlinkat(dir, &name, AtFlags::empty())?;
-    }
-    Ok(())
-}
-
-/// Forgets an earlier run: its state, and the packs it wrote. Files stay: a new run replaces those
-/// it fetches again.
-fn forget(root: &OwnedFd, state: &OwnedFd) -> Result<(), Errno> {
-    for name in files_in(root)? {
-        if super::pack::is_pack_name(name.to_bytes()) {
-            fs::unlinkat(root, &name, AtFlags::empty())?;
-        }
-    }
-    for name in files_in(state)? {
-        if name.to_bytes() == FAILURES_FILE.as_bytes() {
-            // Open already, and nothing written to it yet.
-            fs::openat(state, &name, OFlags::WRONLY | OFlags::TRUNC, Mode::empty())?;
-        } else if name.to_bytes() != LOCK_FILE.as_bytes() {
-            fs::unlinkat(state, &name, AtFlags::empty())?;
-        }
-    }
-    Ok(())
-}
-
-fn files_in(dir: &OwnedFd) -> Result<Vec<std::ffi::CString>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(dir)? {
-        let entry = entry?;
-        if entry.file_type() == FileType::RegularFile {
-            names.push(entry.file_name().to_owned());
-        }
-    }
-    Ok(names)
 }
 
 fn errno_of(error: &std::io::Error) -> Errno {

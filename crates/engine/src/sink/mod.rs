@@ -1,22 +1,34 @@
 //! Sinks: where bodies go.
 //!
-//! Every core owns one sink; cores share nothing but the counter of pack numbers.
+//! Every core owns one sink, and a thread that writes for it; cores share nothing but the counter
+//! of pack numbers.
 
+mod block;
+mod book;
 pub mod dest;
 mod errno;
 mod files;
+mod hand;
 mod null;
 mod pack;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod spool;
 pub mod tar;
 mod writer;
 
-pub use dest::Destination;
+pub use book::Book;
+pub use dest::{Destination, RunFile};
+pub(crate) use pack::tidy;
 pub use spool::Spool;
 
-use std::sync::Arc;
+use hand::{CommitSize, Hand, Shared};
 use std::sync::atomic::{AtomicU32, Ordering};
-use windrow_model::{Error, Failure, Ordinal, Receipt};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use windrow_model::limits::{COMMIT_BYTES, COMMIT_OBJECTS};
+use windrow_model::{Error, FailedObject, Failure, Ordinal, Receipt};
+use writer::Writer;
 
 /// What a run leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +78,7 @@ pub enum Body<'a> {
     /// In memory.
     Bytes(&'a [u8]),
     /// In a spool file of the same destination.
-    Spool(&'a mut Spool),
+    Spool(Spool),
 }
 
 impl Body<'_> {
@@ -102,57 +114,147 @@ pub trait Sink {
     /// See [`SinkError`]; the object was not stored.
     fn store(&mut self, object: Object<'_>) -> Result<Receipt, SinkError>;
 
-    /// Puts everything that was stored under its final name. Nothing is stored after that.
+    /// Records an object that failed for good.
+    ///
+    /// # Errors
+    /// The environment's.
+    fn failed(&mut self, failed: FailedObject) -> Result<(), Error>;
+
+    /// Does what is due: to be called some times a second.
+    ///
+    /// # Errors
+    /// The environment's, perhaps of something that was handed over before.
+    fn tick(&mut self, now: Instant) -> Result<(), Error>;
+
+    /// Has everything written, named and recorded durably. Nothing is stored after that.
     ///
     /// # Errors
     /// The environment's; then [`Sink::unfinished`] tells what was lost.
     fn finish(&mut self) -> Result<(), Error>;
 
-    /// Objects and bytes that [`Sink::store`] took and that have no final name yet.
+    /// Objects and bytes that [`Sink::store`] took and that are not durable yet.
     fn unfinished(&self) -> (u64, u64) {
         (0, 0)
     }
+
+    /// Objects and bytes that [`Sink::store`] took, and that failed when they were to get their
+    /// name (class `name`); each is told of once.
+    fn rejected(&mut self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+/// What is known of a pack that an earlier process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackRecord {
+    /// Length behind its last recorded object.
+    pub len: u64,
+    /// Objects recorded in it.
+    pub objects: u64,
+    /// Nothing more comes into it.
+    pub full: bool,
+}
+
+/// Packs that earlier processes left unfinished; each core that needs a pack takes one.
+#[derive(Debug, Clone, Default)]
+pub struct Unfinished(Arc<Mutex<Vec<(u32, PackRecord)>>>);
+
+impl Unfinished {
+    fn new(packs: Vec<(u32, PackRecord)>) -> Self {
+        Self(Arc::new(Mutex::new(packs)))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(u32, PackRecord)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<(u32, PackRecord)> {
+        self.lock().pop()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Adds the packs of another list.
+    pub fn extend(&self, other: &Self) {
+        let mut more = std::mem::take(&mut *other.lock());
+        self.lock().append(&mut more);
+    }
+}
+
+/// How sinks are to work.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Form of the output.
+    pub format: Format,
+    /// When a pack is full.
+    pub size: ShardSize,
+    /// Packs are written in blocks of so many bytes, at most; each core has
+    /// [`windrow_model::limits::PACK_BLOCKS`] of them.
+    pub block_bytes: usize,
+    /// Files that wait for their names, in each of
+    /// [`windrow_model::limits::HELD_BATCHES`] lists, at most.
+    pub held_files: usize,
+    /// Time between two commits.
+    pub commit_interval: std::time::Duration,
 }
 
 /// Opens the sinks of a run.
 #[derive(Debug, Clone)]
 pub struct Sinks {
     dest: Arc<Destination>,
-    format: Format,
-    size: ShardSize,
-    block_bytes: usize,
+    settings: Settings,
     numbers: PackNumbers,
+    unfinished: Unfinished,
 }
 
 impl Sinks {
-    /// Sinks of this format at `dest`; packs are written in blocks of `block_bytes`, of which each
-    /// core has [`windrow_model::limits::PACK_BLOCKS`].
-    pub fn new(
-        dest: Arc<Destination>,
-        format: Format,
-        size: ShardSize,
-        block_bytes: usize,
-    ) -> Self {
-        Self { dest, format, size, block_bytes, numbers: PackNumbers::default() }
+    /// Sinks at `dest`.
+    pub fn new(dest: Arc<Destination>, settings: Settings) -> Self {
+        let (numbers, unfinished) = (PackNumbers::default(), Unfinished::default());
+        Self { dest, settings, numbers, unfinished }
     }
 
-    /// A sink for one core.
+    /// New packs have numbers from `first` on, and these packs are to be finished; to be called
+    /// before the first object is stored.
+    pub fn go_on(&self, first: u32, unfinished: &Unfinished) {
+        self.numbers.0.store(first, Ordering::Relaxed);
+        self.unfinished.extend(unfinished);
+    }
+
+    /// A sink for one core, which records in `book`.
     ///
     /// # Errors
     /// The environment's: no file descriptor, no permission.
-    pub fn open(&self) -> Result<Box<dyn Sink>, Error> {
-        Ok(match self.format {
-            Format::Files => Box::new(files::FilesSink::open(Arc::clone(&self.dest))?),
-            Format::Tar => Box::new(tar::TarSink::new(self.packs("tar")?)),
+    pub fn open(&self, book: Box<dyn Book>) -> Result<Box<dyn Sink>, Error> {
+        let settings = self.settings;
+        let hand = |packs| {
+            let every = CommitSize { objects: COMMIT_OBJECTS, bytes: COMMIT_BYTES };
+            let dest = &self.dest;
+            Hand::new(dest.disk(), book, packs, every, dest.shown(), dest.syncs_at_once())
+        };
+        Ok(match settings.format {
+            Format::Files => {
+                let writer = Writer::start(hand(tar::KIND), 0)?;
+                let dest = Arc::clone(&self.dest);
+                let interval = settings.commit_interval;
+                Box::new(files::FilesSink::open(dest, writer, settings.held_files, interval)?)
+            }
+            Format::Tar => {
+                let writer = Writer::start(hand(tar::KIND), settings.block_bytes)?;
+                let packs = pack::Packs::new(
+                    self.dest.disk(),
+                    self.numbers.clone(),
+                    self.unfinished.clone(),
+                    tar::KIND.extension,
+                    settings.size,
+                    writer,
+                );
+                Box::new(tar::TarSink::new(packs, settings.commit_interval))
+            }
             Format::Null => Box::new(null::NullSink),
         })
-    }
-}
-
-impl Sinks {
-    fn packs(&self, extension: &'static str) -> Result<pack::Packs, Error> {
-        let numbers = self.numbers.clone();
-        pack::Packs::new(Arc::clone(&self.dest), numbers, extension, self.size, self.block_bytes)
     }
 }
 
@@ -161,7 +263,42 @@ impl Sinks {
 pub(crate) struct PackNumbers(Arc<AtomicU32>);
 
 impl PackNumbers {
+    #[cfg(test)]
+    pub(crate) fn starting(first: u32) -> Self {
+        Self(Arc::new(AtomicU32::new(first)))
+    }
+
     fn next(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// What of `taken` is neither committed nor rejected.
+fn unfinished(taken: (u64, u64), shared: &Shared) -> (u64, u64) {
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Acquire);
+    (
+        taken.0.saturating_sub(load(&shared.objects) + load(&shared.rejected)),
+        taken.1.saturating_sub(load(&shared.bytes) + load(&shared.rejected_bytes)),
+    )
+}
+
+/// Says when the next commit is due.
+#[derive(Debug)]
+struct CommitClock {
+    interval: std::time::Duration,
+    last: Option<Instant>,
+}
+
+impl CommitClock {
+    fn new(interval: std::time::Duration) -> Self {
+        Self { interval, last: None }
+    }
+
+    fn due(&mut self, now: Instant) -> bool {
+        let due = now.saturating_duration_since(*self.last.get_or_insert(now)) >= self.interval;
+        if due {
+            self.last = Some(now);
+        }
+        due
     }
 }

@@ -2,6 +2,7 @@
 
 use super::dest::Destination;
 use super::errno::fatal;
+use super::files::Content;
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -14,7 +15,8 @@ use windrow_model::Error;
 #[derive(Debug)]
 pub struct Spool {
     dest: Arc<Destination>,
-    file: File,
+    /// There until the spool ends.
+    file: Option<File>,
     /// Its name below the work directory, where the file system cannot do without.
     name: Option<String>,
     len: u64,
@@ -30,7 +32,7 @@ impl Spool {
     pub fn create(dest: &Arc<Destination>) -> Result<Self, Error> {
         let (file, name) =
             create(dest).map_err(|errno| fatal(&dest.shown(), "cannot make a file", errno))?;
-        Ok(Self { dest: Arc::clone(dest), file, name, len: 0 })
+        Ok(Self { dest: Arc::clone(dest), file: Some(file), name, len: 0 })
     }
 
     /// Appends bytes.
@@ -38,7 +40,7 @@ impl Spool {
     /// # Errors
     /// The environment's.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|error| {
+        self.file().write_all(bytes).map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
             fatal(&self.dest.shown(), "cannot write", errno)
         })?;
@@ -56,14 +58,16 @@ impl Spool {
         self.len == 0
     }
 
-    /// The file, and the name it has below the work directory, if any.
-    pub(super) fn parts(&self) -> (&File, Option<&str>) {
-        (&self.file, self.name.as_deref())
+    /// The file, to be given a name.
+    pub(super) fn into_content(mut self) -> Content {
+        let temporary = self.name.take();
+        let file = self.file.take();
+        let file = file.unwrap_or_else(|| unreachable!("taken once, when the spool ends"));
+        Content { dest: Arc::clone(&self.dest), file, temporary }
     }
 
-    /// The file has its place now: nothing is left to clean up.
-    pub(super) fn placed(&mut self) {
-        self.name = None;
+    fn file(&mut self) -> &mut File {
+        self.file.as_mut().unwrap_or_else(|| unreachable!("taken once, when the spool ends"))
     }
 
     /// Shows the bytes to `take`, in pieces, from the first.
@@ -74,14 +78,16 @@ impl Spool {
         &mut self,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let shown = self.dest.shown();
         let failed = |error: std::io::Error| {
-            Error::environment(self.dest.shown(), "cannot read a body back").why(error)
+            Error::environment(&shown, "cannot read a body back").why(error)
         };
         let mut piece = vec![0; 256 << 10];
-        self.file.rewind().map_err(failed)?;
         let mut left = self.len;
+        let file = self.file();
+        file.rewind().map_err(failed)?;
         while left > 0 {
-            let len = self.file.read(&mut piece).map_err(failed)?;
+            let len = file.read(&mut piece).map_err(failed)?;
             if len == 0 {
                 return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
             }

@@ -1,4 +1,4 @@
-//! Writes packs on a thread of its own, past the page cache.
+//! The core's side of writing: hands blocks and files to a thread of its own, past the page cache.
 //!
 //! A pack is written once, from front to end, and read much later if at all. Through the page
 //! cache every byte would be copied, into memory that something else could use; with direct I/O
@@ -9,114 +9,75 @@
 //! The thread keeps the core's sockets going while the disk works. When the disk is slower than
 //! the network the core waits for a free block, and that is what slows the network down.
 
-use super::dest::Destination;
-use super::errno::fatal;
-use rustix::fs::{self, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use super::block::Block;
+use super::hand::{Hand, Items, Job, Shared};
+use crate::disk::ALIGN;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use windrow_model::Error;
-use windrow_model::limits::{PACK_BLOCKS, PACK_SLACK_BYTES};
+use windrow_model::limits::{HELD_BATCHES, PACK_BLOCKS};
+use windrow_model::{Error, FailedObject};
 
-/// What direct I/O asks of addresses, offsets and lengths; no common disk asks for more.
-pub(super) const ALIGN: usize = 4096;
-
-/// A buffer whose content begins at an aligned address, and that never moves.
-#[derive(Debug)]
-pub(super) struct Block {
-    bytes: Vec<u8>,
-    /// Content is `bytes[start..]`.
-    start: usize,
-}
-
-impl Block {
-    fn new(size: usize) -> Self {
-        let mut bytes: Vec<u8> = Vec::with_capacity(ALIGN + size + PACK_SLACK_BYTES);
-        let start = bytes.as_ptr().align_offset(ALIGN);
-        bytes.resize(start, 0);
-        Self { bytes, start }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.start
-    }
-
-    /// Where to append; not beyond the room there is.
-    pub(super) fn vec(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
-    }
-
-    /// Bytes that can be appended before the block would move.
-    pub(super) fn room(&self) -> usize {
-        self.bytes.capacity() - self.bytes.len()
-    }
-
-    fn content(&self) -> &[u8] {
-        &self.bytes[self.start..]
-    }
-
-    fn clear(&mut self) {
-        self.bytes.truncate(self.start);
-    }
-}
-
-enum Job {
-    /// The file that what follows goes to.
-    Begin(File, String),
-    /// The next bytes: so many of the block, a multiple of [`ALIGN`].
-    Write(Block, usize),
-    /// The last bytes; then the file gets its name, and so many objects and bytes have theirs.
-    Seal(Block, u64, u64),
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    failed: AtomicBool,
-    error: Mutex<Option<Error>>,
-    objects: AtomicU64,
-    bytes: AtomicU64,
-}
-
-/// The core's side.
+/// What a core hands over to be written and recorded.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: Option<SyncSender<Job>>,
-    free: Receiver<Block>,
+    way: Option<Way>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
     block_bytes: usize,
-    /// Blocks made so far.
+    /// Blocks and lists of files made so far.
     blocks: usize,
+    lists: usize,
+}
+
+#[derive(Debug)]
+enum Way {
+    Thread {
+        jobs: SyncSender<Job>,
+        blocks: Receiver<Block>,
+        lists: Receiver<Items>,
+        thread: JoinHandle<()>,
+    },
+    /// At once, on the caller's thread: for simulation.
+    #[cfg(test)]
+    Here(Box<Hand>),
 }
 
 impl Writer {
     /// Starts the thread; blocks are of `block_bytes`.
-    pub(super) fn start(dest: Arc<Destination>, block_bytes: usize) -> Result<Self, Error> {
+    pub(super) fn start(hand: Hand, block_bytes: usize) -> Result<Self, Error> {
         let (jobs, todo) = sync_channel(PACK_BLOCKS * 2);
-        let (back, free) = channel();
-        let shared = Arc::new(Shared::default());
-        let hand = Hand { dest, shared: Arc::clone(&shared), file: None };
+        let (back, blocks) = channel();
+        let (give, lists) = channel();
+        let shared = hand.shared();
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || {
                 let mut hand = hand;
                 for job in todo {
-                    if let Some(mut block) = hand.carry_out(job) {
-                        block.clear();
-                        let _ = back.send(block);
+                    match hand.carry_out(job) {
+                        Some(super::hand::Spent::Block(block)) => drop(back.send(block)),
+                        Some(super::hand::Spent::Items(items)) => drop(give.send(items)),
+                        None => {}
                     }
                 }
+                hand.finish();
             })
             .map_err(|error| Error::environment("writer", "cannot start a thread").why(error))?;
+        let way = Some(Way::Thread { jobs, blocks, lists, thread });
         let block_bytes = block_bytes.next_multiple_of(ALIGN);
-        Ok(Self { jobs: Some(jobs), free, shared, thread: Some(thread), block_bytes, blocks: 0 })
+        Ok(Self { way, shared, block_bytes, blocks: 0, lists: 0 })
     }
 
-    /// Size from which on a block is to be written.
+    /// Does every job on the caller's thread.
+    #[cfg(test)]
+    pub(super) fn here(hand: Hand, block_bytes: usize) -> Self {
+        let shared = hand.shared();
+        let way = Some(Way::Here(Box::new(hand)));
+        Self { way, shared, block_bytes, blocks: 0, lists: 0 }
+    }
+
+    /// Size from which on a block is to be written, at most.
     pub(super) fn block_bytes(&self) -> usize {
         self.block_bytes
     }
@@ -124,56 +85,108 @@ impl Writer {
     /// An empty block; waits for the disk when all are on their way there.
     pub(super) fn block(&mut self) -> Result<Block, Error> {
         self.check()?;
-        if let Ok(block) = self.free.try_recv() {
-            return Ok(block);
+        match &self.way {
+            Some(Way::Thread { blocks, .. }) => {
+                if let Ok(block) = blocks.try_recv() {
+                    return Ok(block);
+                }
+                if self.blocks < PACK_BLOCKS {
+                    self.blocks += 1;
+                    return Ok(Block::new(self.block_bytes));
+                }
+                blocks.recv().map_err(|_| gone())
+            }
+            #[cfg(test)]
+            Some(Way::Here(_)) => Ok(Block::new(self.block_bytes)),
+            None => Err(gone()),
         }
-        if self.blocks < PACK_BLOCKS {
-            self.blocks += 1;
-            return Ok(Block::new(self.block_bytes));
-        }
-        self.free.recv().map_err(|_| gone())
     }
 
-    /// Begins a file of that name.
-    pub(super) fn begin(&self, file: File, name: String) -> Result<(), Error> {
-        self.send(Job::Begin(file, name))
+    /// An empty list of files; waits for the disk when all are on their way there.
+    pub(super) fn list(&mut self) -> Result<Items, Error> {
+        self.check()?;
+        match &self.way {
+            Some(Way::Thread { lists, .. }) => {
+                if let Ok(list) = lists.try_recv() {
+                    return Ok(list);
+                }
+                if self.lists < HELD_BATCHES {
+                    self.lists += 1;
+                    return Ok(Items::new());
+                }
+                lists.recv().map_err(|_| gone())
+            }
+            #[cfg(test)]
+            Some(Way::Here(_)) => Ok(Items::new()),
+            None => Err(gone()),
+        }
     }
 
-    /// Writes the aligned part of a block, and begins the next one with the rest.
+    /// Begins a pack.
+    pub(super) fn begin(&mut self, number: u32) -> Result<(), Error> {
+        self.send(Job::Begin(number))
+    }
+
+    /// Goes on with a pack of an earlier process, from an aligned offset.
+    pub(super) fn go_on(&mut self, number: u32, offset: u64, len: u64) -> Result<(), Error> {
+        self.send(Job::GoOn { number, offset, len })
+    }
+
+    /// Writes a block, and begins the next one with what is behind its last aligned piece.
     pub(super) fn write(&mut self, block: Block) -> Result<Block, Error> {
-        let len = block.len() / ALIGN * ALIGN;
         let mut next = self.block()?;
-        next.vec().extend_from_slice(&block.content()[len..]);
-        self.send(Job::Write(block, len))?;
+        next.vec().extend_from_slice(&block.content()[block.aligned()..]);
+        self.send(Job::Write(block))?;
         Ok(next)
     }
 
-    /// Ends the file.
-    pub(super) fn seal(&self, block: Block, objects: u64, bytes: u64) -> Result<(), Error> {
-        self.send(Job::Seal(block, objects, bytes))
+    /// Writes the last block of a pack.
+    pub(super) fn end(&mut self, block: Block) -> Result<(), Error> {
+        self.send(Job::Full(block))
     }
 
-    /// Objects and bytes in files that have their name.
-    pub(super) fn sealed(&self) -> (u64, u64) {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Acquire);
-        (load(&self.shared.objects), load(&self.shared.bytes))
+    /// Gives files their names.
+    pub(super) fn place(&mut self, items: Items) -> Result<(), Error> {
+        self.send(Job::Place(items))
     }
 
-    /// Waits until all is written, and gives the first error.
+    /// Records failures.
+    pub(super) fn failed(&mut self, failures: Vec<FailedObject>) -> Result<(), Error> {
+        self.send(Job::Failed(failures))
+    }
+
+    /// Makes durable what was written.
+    pub(super) fn commit(&mut self) -> Result<(), Error> {
+        self.send(Job::Commit)
+    }
+
+    /// Waits until all is written and recorded, and gives the first error.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            return Err(gone());
+        match self.way.take() {
+            Some(Way::Thread { jobs, thread, .. }) => {
+                drop(jobs);
+                if thread.join().is_err() {
+                    return Err(gone());
+                }
+            }
+            #[cfg(test)]
+            Some(Way::Here(mut hand)) => hand.finish(),
+            None => {}
         }
         self.check()
     }
 
-    fn send(&self, job: Job) -> Result<(), Error> {
+    fn send(&mut self, job: Job) -> Result<(), Error> {
         self.check()?;
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job).map_err(|_| gone())
+        match &mut self.way {
+            Some(Way::Thread { jobs, .. }) => jobs.send(job).map_err(|_| gone()),
+            #[cfg(test)]
+            Some(Way::Here(hand)) => {
+                drop(hand.carry_out(job));
+                self.check()
+            }
+            None => Err(gone()),
+        }
     }
 
     /// The error that ended writing, if one did.
@@ -183,6 +196,11 @@ impl Writer {
         }
         let error = self.shared.error.lock().unwrap_or_else(PoisonError::into_inner);
         Err(error.clone().unwrap_or_else(gone))
+    }
+
+    /// What the writing side came to.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 }
 
@@ -195,123 +213,4 @@ impl Drop for Writer {
 fn gone() -> Error {
     Error::environment("writer", "the writing thread is gone")
         .hint("this is a bug of windrow; please report it with the text above")
-}
-
-/// The thread's side.
-struct Hand {
-    dest: Arc<Destination>,
-    shared: Arc<Shared>,
-    file: Option<Open>,
-}
-
-struct Open {
-    file: File,
-    name: String,
-    len: u64,
-}
-
-impl Hand {
-    /// Does a job, and gives back the block that came with it. After an error nothing is written
-    /// any more: what would follow has lost its place.
-    fn carry_out(&mut self, job: Job) -> Option<Block> {
-        if self.shared.failed.load(Ordering::Relaxed) {
-            return match job {
-                Job::Begin(..) => None,
-                Job::Write(block, _) | Job::Seal(block, ..) => Some(block),
-            };
-        }
-        let (block, result) = match job {
-            Job::Begin(file, name) => {
-                self.file = Some(Open { file, name, len: 0 });
-                (None, Ok(()))
-            }
-            Job::Write(block, len) => {
-                let result = self.write(&block.content()[..len]);
-                (Some(block), result)
-            }
-            Job::Seal(block, objects, bytes) => {
-                let result = self.write(block.content()).and_then(|()| self.seal());
-                if result.is_ok() {
-                    self.shared.objects.fetch_add(objects, Ordering::Release);
-                    self.shared.bytes.fetch_add(bytes, Ordering::Release);
-                }
-                (Some(block), result)
-            }
-        };
-        if let Err(error) = result {
-            self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            self.shared.failed.store(true, Ordering::Release);
-        }
-        block
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let Some(open) = &mut self.file else { return Err(gone()) };
-        open.append(bytes).map_err(|error| {
-            let subject = self.dest.path().join(&open.name).display().to_string();
-            fatal(&subject, "cannot write", Errno::from_io_error(&error).unwrap_or(Errno::IO))
-        })
-    }
-
-    /// Gives the file its final name.
-    fn seal(&mut self) -> Result<(), Error> {
-        let Some(open) = self.file.take() else { return Err(gone()) };
-        let (from, to, name) = (self.dest.work(), self.dest.root(), open.name.as_str());
-        let renamed = match fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
-            // File systems that cannot promise not to replace.
-            Err(Errno::INVAL | Errno::NOSYS) => fs::renameat(from, name, to, name),
-            other => other,
-        };
-        renamed.map_err(|errno| {
-            let subject = self.dest.path().join(name).display().to_string();
-            let error = fatal(&subject, "cannot give the pack its name", errno);
-            match errno {
-                Errno::EXIST => error.hint(
-                    "windrow did not write the file that has it: move that, or choose another \
-                     directory",
-                ),
-                _ => error,
-            }
-        })
-    }
-}
-
-impl Open {
-    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let (aligned, tail) = bytes.split_at(bytes.len() / ALIGN * ALIGN);
-        if let Err(error) = self.file.write_all_at(aligned, self.len) {
-            // A file system that took the flag and not the write.
-            if error.raw_os_error() != Some(Errno::INVAL.raw_os_error()) {
-                return Err(error);
-            }
-            buffered(&self.file)?;
-            self.file.write_all_at(aligned, self.len)?;
-        }
-        if !tail.is_empty() {
-            buffered(&self.file)?;
-            self.file.write_all_at(tail, self.len + aligned.len() as u64)?;
-        }
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-/// Ends direct I/O on a file.
-fn buffered(file: &File) -> std::io::Result<()> {
-    let flags = fs::fcntl_getfl(file)?;
-    if flags.contains(OFlags::DIRECT) {
-        fs::fcntl_setfl(file, flags - OFlags::DIRECT)?;
-    }
-    Ok(())
-}
-
-/// A new file below the work directory, for direct I/O where the file system has it.
-pub(super) fn create(dest: &Destination, name: &str) -> Result<File, Error> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let open = |flags| fs::openat(dest.work(), name, flags, Mode::from(0o644));
-    let file = match open(flags | OFlags::DIRECT) {
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => open(flags),
-        other => other,
-    };
-    file.map(File::from).map_err(|errno| fatal(&dest.shown(), "cannot make a pack", errno))
 }

@@ -78,6 +78,16 @@ impl Listing {
         Self { api, base: base.into(), marker: None, finished: false, pages: 0, landmark: None }
     }
 
+    /// The same from the page on that `marker` stands for; `None` for the first.
+    pub fn enter(api: Api, base: impl Into<String>, marker: Option<String>) -> Self {
+        Self { marker, ..Self::new(api, base) }
+    }
+
+    /// The marker of the next page; `None` for the first, and after the last.
+    pub fn marker(&self) -> Option<&str> {
+        self.marker.as_deref()
+    }
+
     /// Path and query of the next page; `None` after the last.
     pub fn request(&self) -> Option<Vec<u8>> {
         if self.finished {

@@ -1,16 +1,16 @@
-//! Ways to make a file appear whole.
+//! Ways to make a file appear whole, in two steps: written, then named.
 //!
 //! Measured for a file of 100 bytes on ext4 (docs/BENCHMARKS.md): a nameless file that is linked is
 //! the cheapest that is atomic, 29 us of CPU; a temporary name that is renamed costs half as much
 //! again, because directories are changed twice.
 
-use super::super::Body;
 use super::super::dest::Destination;
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +23,41 @@ pub(super) enum Method {
     Rename,
 }
 
+/// A file that was written. Where it has a temporary name, that goes with it.
+#[derive(Debug)]
+pub(in crate::sink) struct Content {
+    pub(in crate::sink) dest: Arc<Destination>,
+    pub(in crate::sink) file: File,
+    /// Its name in the work directory, where the file system cannot do without one.
+    pub(in crate::sink) temporary: Option<String>,
+}
+
+impl Content {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = fs::unlinkat(self.dest.work(), temporary.as_str(), AtFlags::empty());
+        }
+    }
+}
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 const MODE: Mode = Mode::from_raw_mode(0o644);
 
 impl Method {
     /// Finds the cheapest way that the destination's file system has.
-    pub(super) fn probe(dest: &Destination) -> Result<Self, Errno> {
+    pub(super) fn probe(dest: &Arc<Destination>) -> Result<Self, Errno> {
         let name = unique();
         for method in [Self::Link, Self::LinkProc, Self::Rename] {
-            let tried = method.place(dest, dest.work(), name.as_bytes(), &mut Body::Bytes(b"?"));
+            let tried = method
+                .write(dest, dest.work(), b"?")
+                .and_then(|mut file| method.place(dest, dest.work(), name.as_bytes(), &mut file));
             if tried.is_ok() || method == Self::Rename {
                 tried?;
                 fs::unlinkat(dest.work(), name.as_str(), AtFlags::empty())?;
@@ -42,7 +67,32 @@ impl Method {
         Ok(Self::Rename)
     }
 
-    /// Makes `body` the content of `dir/name`, replacing a file of that name.
+    /// Writes a file that has no name yet, near to the directory `dir` that it is for.
+    pub(super) fn write(
+        self,
+        dest: &Arc<Destination>,
+        dir: BorrowedFd<'_>,
+        bytes: &[u8],
+    ) -> Result<Content, Errno> {
+        let (file, temporary) = match self {
+            Self::Rename => {
+                let temporary = unique();
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let file = fs::openat(dest.work(), temporary.as_str(), flags, MODE)?;
+                (file, Some(temporary))
+            }
+            Self::Link | Self::LinkProc => {
+                let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+                // Nameless in the directory where it will be: file systems put it near.
+                (fs::openat(dir, c".", flags, MODE)?, None)
+            }
+        };
+        let content = Content { dest: Arc::clone(dest), file: file.into(), temporary };
+        write(&content.file, bytes)?;
+        Ok(content)
+    }
+
+    /// Makes a file the content of `dir/name`, replacing a file of that name.
     ///
     /// # Errors
     /// `ISDIR` where a directory has that name; else the system's.
@@ -51,48 +101,24 @@ impl Method {
         dest: &Destination,
         dir: BorrowedFd<'_>,
         name: &[u8],
-        body: &mut Body<'_>,
+        content: &mut Content,
     ) -> Result<(), Errno> {
-        match (self, body) {
-            (Self::Rename, Body::Bytes(bytes)) => {
-                let temporary = unique();
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let file = fs::openat(dest.work(), temporary.as_str(), flags, MODE)?;
-                let written = write(&file.into(), bytes);
-                rename(dest, written, &temporary, dir, name)
-            }
-            (_, Body::Bytes(bytes)) => {
-                let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-                // Nameless in the directory where it will be: file systems put it near.
-                let file = File::from(fs::openat(dir, c".", flags, MODE)?);
-                write(&file, bytes)?;
-                self.link(dest, &file, dir, name)
-            }
-            (_, Body::Spool(spool)) => {
-                let (file, temporary) = spool.parts();
-                match temporary {
-                    Some(temporary) => rename(dest, Ok(()), temporary, dir, name)?,
-                    None => self.link(dest, file, dir, name)?,
-                }
-                spool.placed();
-                Ok(())
-            }
+        if let Some(temporary) = &content.temporary {
+            fs::renameat(dest.work(), temporary.as_str(), dir, name)?;
+            content.temporary = None;
+            return Ok(());
         }
-    }
-
-    fn link(
-        self,
-        dest: &Destination,
-        file: &File,
-        dir: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> Result<(), Errno> {
-        match self.link_new(file, dir, name) {
+        match self.link_new(&content.file, dir, name) {
             Err(Errno::EXIST) => {
                 // An earlier file, or a duplicate: replaced in one step.
                 let temporary = unique();
-                let linked = self.link_new(file, dest.work(), temporary.as_bytes());
-                rename(dest, linked, &temporary, dir, name)
+                let linked = self.link_new(&content.file, dest.work(), temporary.as_bytes());
+                let renamed =
+                    linked.and_then(|()| fs::renameat(dest.work(), &temporary, dir, name));
+                if renamed.is_err() {
+                    let _ = fs::unlinkat(dest.work(), temporary, AtFlags::empty());
+                }
+                renamed
             }
             other => other,
         }
@@ -111,21 +137,6 @@ impl Method {
 
 fn unique() -> String {
     format!("file-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Moves a temporary file of the work directory to its place; removes it where that fails.
-fn rename(
-    dest: &Destination,
-    made: Result<(), Errno>,
-    temporary: &str,
-    dir: BorrowedFd<'_>,
-    name: &[u8],
-) -> Result<(), Errno> {
-    let renamed = made.and_then(|()| fs::renameat(dest.work(), temporary, dir, name));
-    if renamed.is_err() {
-        let _ = fs::unlinkat(dest.work(), temporary, AtFlags::empty());
-    }
-    renamed
 }
 
 fn write(mut file: &File, bytes: &[u8]) -> Result<(), Errno> {

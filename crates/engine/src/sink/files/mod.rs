@@ -1,78 +1,186 @@
 //! Each object a file, whole under its name or not there at all.
+//!
+//! A body is written into a file without a name. Files are collected in lists; a list is made
+//! durable at once, then its files get their names, then they are recorded.
 
+mod item;
 mod method;
 mod tree;
 
 use super::dest::Destination;
 use super::errno::{fatal, sort};
-use super::{Body, Object, Sink, SinkError};
+use super::hand::Items;
+use super::writer::Writer;
+use super::{Body, CommitClock, Object, Sink, SinkError};
+use item::FileItem;
+pub(super) use method::Content;
 use method::Method;
 use rustix::io::Errno;
-use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use tree::Tree;
-use windrow_model::name;
-use windrow_model::{Error, Failure, FailureClass, Place, Receipt};
+use windrow_model::limits::{HAND_OVER, HELD_FILES, REDO_PART};
+use windrow_model::{Error, FailedObject, Place, Receipt, name};
 
 pub(super) struct FilesSink {
     dest: Arc<Destination>,
     tree: Tree,
     method: Method,
+    writer: Writer,
+    items: Items,
+    /// A list of so many is handed over.
+    hand_over_at: usize,
+    /// No list is longer.
+    most: usize,
+    waiting: Option<Instant>,
+    failures: Vec<FailedObject>,
+    taken: (u64, u64),
+    rejected: (u64, u64),
+    clock: CommitClock,
 }
 
 impl FilesSink {
-    pub(super) fn open(dest: Arc<Destination>) -> Result<Self, Error> {
+    pub(super) fn open(
+        dest: Arc<Destination>,
+        mut writer: Writer,
+        most: usize,
+        commit_interval: Duration,
+    ) -> Result<Self, Error> {
         let method = Method::probe(&dest)
             .map_err(|errno| fatal(&dest.shown(), "cannot make files here", errno))?;
-        Ok(Self { dest, tree: Tree::default(), method })
+        let items = writer.list()?;
+        let most = most.clamp(1, *HELD_FILES.end());
+        Ok(Self {
+            dest,
+            tree: Tree::default(),
+            method,
+            writer,
+            items,
+            hand_over_at: most.min(*HELD_FILES.start()),
+            most,
+            waiting: None,
+            failures: Vec::new(),
+            taken: (0, 0),
+            rejected: (0, 0),
+            clock: CommitClock::new(commit_interval),
+        })
     }
 
-    fn place(&mut self, name: &[u8], body: &mut Body<'_>) -> Result<(), Errno> {
-        let (dir, file) = match memchr::memrchr(b'/', name) {
-            Some(at) => (Some(self.tree.dir(self.dest.root(), &name[..at])?), &name[at + 1..]),
-            None => (None, name),
+    fn make(&mut self, object: Object<'_>) -> Result<FileItem, Errno> {
+        let name = object.name;
+        let dir = match memchr::memrchr(b'/', name) {
+            Some(at) => Some(self.tree.dir(self.dest.root(), &name[..at])?),
+            None => None,
         };
-        let dir_fd = dir.as_ref().map_or(self.dest.root(), |dir| dir.as_fd());
-        if name::is_plain(file, dir.is_none()) {
-            match self.method.place(&self.dest, dir_fd, file, body) {
-                // A directory of other objects is there; the encoded form is the second place.
-                Err(Errno::ISDIR) => {}
-                other => return other,
+        let mut sum = crc32c::crc32c(name);
+        let bytes = object.body.len();
+        let content = match object.body {
+            Body::Bytes(body) => {
+                sum = crc32c::crc32c_append(sum, body);
+                let near = dir.as_deref().map_or(self.dest.root(), std::os::fd::AsFd::as_fd);
+                self.method.write(&self.dest, near, body)?
             }
+            Body::Spool(mut spool) => {
+                let read = spool.read_all(|piece| {
+                    sum = crc32c::crc32c_append(sum, piece);
+                    Ok(())
+                });
+                read.map_err(|_| Errno::IO)?;
+                spool.into_content()
+            }
+        };
+        let dest = Arc::clone(&self.dest);
+        let method = self.method;
+        Ok(FileItem::new(dest, method, dir, content, name, object.ordinal, bytes, sum))
+    }
+
+    fn hand_over(&mut self) -> Result<(), Error> {
+        self.waiting = None;
+        if self.items.is_empty() {
+            return Ok(());
         }
-        let mut encoded = Vec::new();
-        name::encode_component(file, name::Kind::File, &mut encoded);
-        match memchr::memrchr(b'/', &encoded) {
-            None => self.method.place(&self.dest, dir_fd, &encoded, body),
-            Some(at) => {
-                let dir = tree::descend(dir_fd, &encoded[..at])?;
-                self.method.place(&self.dest, dir.as_fd(), &encoded[at + 1..], body)
-            }
+        let items = std::mem::take(&mut self.items);
+        self.writer.place(items)?;
+        self.items = self.writer.list()?;
+        let part = usize::try_from(self.taken.0 / REDO_PART).unwrap_or(usize::MAX);
+        self.hand_over_at = part.clamp((*HELD_FILES.start()).min(self.most), self.most);
+        Ok(())
+    }
+
+    fn hand_over_failures(&mut self) -> Result<(), Error> {
+        match self.failures.is_empty() {
+            true => Ok(()),
+            false => self.writer.failed(std::mem::take(&mut self.failures)),
         }
     }
 }
 
 impl Sink for FilesSink {
-    fn store(&mut self, mut object: Object<'_>) -> Result<Receipt, SinkError> {
-        let bytes = object.body.len();
-        match self.place(object.name, &mut object.body) {
-            Ok(()) => Ok(Receipt { ordinal: object.ordinal, bytes, place: Place::File }),
-            // Both places are taken by something that is not this run's.
-            Err(Errno::ISDIR | Errno::NOTDIR | Errno::LOOP | Errno::EXIST) => {
-                let detail = "something else has the place of this name";
-                Err(SinkError::Object(Failure::new(FailureClass::Name, detail)))
+    fn store(&mut self, object: Object<'_>) -> Result<Receipt, SinkError> {
+        self.writer.check().map_err(SinkError::Run)?;
+        let (ordinal, bytes, name) = (object.ordinal, object.body.len(), object.name);
+        match self.make(object) {
+            Ok(item) => {
+                self.items.push(Box::new(item));
+                self.taken.0 += 1;
+                self.taken.1 += bytes;
+                if self.items.len() >= self.hand_over_at {
+                    // The object was taken, whatever becomes of the list.
+                    if let Err(error) = self.hand_over() {
+                        self.taken.0 -= 1;
+                        self.taken.1 -= bytes;
+                        return Err(SinkError::Run(error));
+                    }
+                }
+                Ok(Receipt { ordinal, bytes, place: Place::File })
             }
             Err(errno) => {
                 let mut path = Vec::new();
-                name::to_path(object.name, &mut path);
+                name::to_path(name, &mut path);
                 let path = self.dest.path().join(String::from_utf8_lossy(&path).as_ref());
                 Err(sort(&path.display().to_string(), "cannot store", errno))
             }
         }
     }
 
+    fn failed(&mut self, failed: FailedObject) -> Result<(), Error> {
+        self.failures.push(failed);
+        if self.failures.len() >= *HELD_FILES.end() { self.hand_over_failures() } else { Ok(()) }
+    }
+
+    fn tick(&mut self, now: Instant) -> Result<(), Error> {
+        self.hand_over_failures()?;
+        if !self.items.is_empty()
+            && now.saturating_duration_since(*self.waiting.get_or_insert(now)) >= HAND_OVER
+        {
+            self.hand_over()?;
+        }
+        if self.clock.due(now) { self.writer.commit() } else { self.writer.check() }
+    }
+
     fn finish(&mut self) -> Result<(), Error> {
-        Ok(())
+        let last = self.hand_over_failures();
+        let last = last.and_then(|()| match self.items.is_empty() {
+            true => Ok(()),
+            false => self.writer.place(std::mem::take(&mut self.items)),
+        });
+        self.items.clear();
+        self.writer.finish().and(last)
+    }
+
+    fn unfinished(&self) -> (u64, u64) {
+        super::unfinished(self.taken, self.writer.shared())
+    }
+
+    fn rejected(&mut self) -> (u64, u64) {
+        let shared = self.writer.shared();
+        // Bytes first: the writing side counts the object last.
+        let objects = shared.rejected.load(Ordering::Acquire);
+        let bytes = shared.rejected_bytes.load(Ordering::Acquire);
+        let new = (objects - self.rejected.0, bytes - self.rejected.1);
+        self.rejected = (objects, bytes);
+        new
     }
 }
 

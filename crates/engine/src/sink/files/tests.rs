@@ -1,4 +1,6 @@
-use super::super::Spool;
+use super::super::hand::Hand;
+use super::super::simulated::NoBook;
+use super::super::{CommitSize, Spool, tar};
 use super::*;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 use std::collections::BTreeMap;
@@ -8,8 +10,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 fn sink(dir: &Path) -> FilesSink {
-    let dest = Destination::prepare(dir, true).unwrap();
-    FilesSink::open(Arc::new(dest)).unwrap()
+    let dest = Arc::new(Destination::prepare(dir).unwrap());
+    let every = CommitSize { objects: 1000, bytes: 1 << 20 };
+    let book = Box::new(NoBook);
+    let hand = Hand::new(dest.disk(), book, tar::KIND, every, dest.shown(), true);
+    let writer = Writer::here(hand, 0);
+    // Every file is placed at once.
+    FilesSink::open(dest, writer, 1, Duration::from_secs(5)).unwrap()
 }
 
 fn store(sink: &mut FilesSink, name: &[u8], body: &[u8]) -> Result<Receipt, SinkError> {
@@ -148,8 +155,7 @@ fn spooled_bodies_get_their_place() {
             let mut spool = Spool::create(&sink.dest).unwrap();
             spool.write(&[1; 300_000]).unwrap();
             spool.write(&[2; 5]).unwrap();
-            let object =
-                Object { ordinal: 1, name: name.as_bytes(), body: Body::Spool(&mut spool) };
+            let object = Object { ordinal: 1, name: name.as_bytes(), body: Body::Spool(spool) };
             assert_eq!(sink.store(object).unwrap().bytes, 300_005);
         }
         let files = stored(dir);

@@ -7,7 +7,7 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::sync::Arc;
 use windrow_model::limits::{DIRECTORY_HANDLES, NAME_DEPTH};
 use windrow_model::name;
 
@@ -17,8 +17,8 @@ use windrow_model::name;
 /// and what the old one held is closed unless it was used since.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
-    young: HashMap<Box<[u8]>, Rc<OwnedFd>>,
-    old: HashMap<Box<[u8]>, Rc<OwnedFd>>,
+    young: HashMap<Box<[u8]>, Arc<OwnedFd>>,
+    old: HashMap<Box<[u8]>, Arc<OwnedFd>>,
 }
 
 impl Tree {
@@ -26,18 +26,18 @@ impl Tree {
     ///
     /// # Errors
     /// The system's; `NAMETOOLONG` for more than [`NAME_DEPTH`] levels.
-    pub(super) fn dir(&mut self, root: BorrowedFd<'_>, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
+    pub(super) fn dir(&mut self, root: BorrowedFd<'_>, path: &[u8]) -> Result<Arc<OwnedFd>, Errno> {
         if let Some(dir) = self.young.get(path) {
-            return Ok(Rc::clone(dir));
+            return Ok(Arc::clone(dir));
         }
         let dir = match self.old.remove(path) {
             Some(dir) => dir,
-            None => Rc::new(walk(root, path)?),
+            None => Arc::new(walk(root, path)?),
         };
         if self.young.len() >= DIRECTORY_HANDLES / 2 {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(path.into(), Rc::clone(&dir));
+        self.young.insert(path.into(), Arc::clone(&dir));
         Ok(dir)
     }
 }

@@ -50,7 +50,7 @@ const TEMPLATE_SUM: u32 = {
 };
 
 /// Appends the header, or headers, of a file `path` of `size` bytes.
-pub(super) fn member(out: &mut Vec<u8>, path: &[u8], size: u64) {
+pub(crate) fn member(out: &mut Vec<u8>, path: &[u8], size: u64) {
     if let Some((prefix, name)) = split(path)
         && size <= SIZE_MAX
     {
@@ -72,7 +72,7 @@ pub(super) fn member(out: &mut Vec<u8>, path: &[u8], size: u64) {
 }
 
 /// Appends zeros behind a body of `size` bytes, up to the next block.
-pub(super) fn pad(out: &mut Vec<u8>, size: u64) {
+pub(crate) fn pad(out: &mut Vec<u8>, size: u64) {
     const ZEROS: [u8; BLOCK] = [0; BLOCK];
     let used = (size % BLOCK as u64) as usize;
     if used > 0 {
@@ -81,7 +81,8 @@ pub(super) fn pad(out: &mut Vec<u8>, size: u64) {
 }
 
 /// Appends the two empty blocks that end an archive.
-pub(super) fn end(out: &mut Vec<u8>) {
+#[cfg(test)]
+pub(crate) fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 2 * BLOCK]);
 }
 

@@ -1,0 +1,107 @@
+//! The names of everything that a run stored, for the case that its listing changed meanwhile.
+
+use crate::disk::{Dir, Disk, File};
+use crate::ledger::State;
+use crate::manifest::take_file;
+use crate::sink::{Format, tar};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::io::{self, BufReader, Read};
+use windrow_model::{Error, name};
+
+/// Names by their hash: of 10^9 names two have the same with a probability of 10^-21.
+#[derive(Debug, Default)]
+pub(super) struct Known(HashSet<u128>);
+
+impl Known {
+    /// Reads the names back from the output.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    ///
+    /// # Bounds
+    /// 32 bytes of memory for each object stored.
+    pub(super) fn read(disk: &dyn Disk, format: Format, state: &State) -> Result<Self, Error> {
+        let mut known = Self::default();
+        match format {
+            Format::Null => {}
+            Format::Tar => known.read_packs(disk, state)?,
+            Format::Files => known.read_manifest(disk)?,
+        }
+        Ok(known)
+    }
+
+    /// Whether the name is one of them.
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
+        self.0.contains(&hash(name))
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        self.0.insert(hash(name));
+    }
+
+    fn read_packs(&mut self, disk: &dyn Disk, state: &State) -> Result<(), Error> {
+        for (&number, pack) in &state.packs {
+            let file_name = tar::pack_name(number);
+            let wrong = |why: io::Error| Error::environment(&file_name, "cannot read").why(why);
+            let opened = match disk.read(Dir::Root, &file_name) {
+                Err(Errno::NOENT) => disk.read(Dir::Open, &file_name),
+                other => other,
+            };
+            let file = match opened {
+                Ok(file) => file,
+                // Its owner took it away; what was in it will be fetched again if it is listed.
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(wrong(errno.into())),
+            };
+            let bytes = Reader { file, at: 0 }.take(pack.len);
+            let bytes = BufReader::with_capacity(256 << 10, bytes);
+            let visit = |member: tar::read::Member<'_>| {
+                if let Some(name) = name::from_path(member.path) {
+                    self.add(&name);
+                }
+            };
+            match pack.full {
+                true => tar::read::for_each(bytes, visit),
+                false => tar::read::for_each(bytes.chain(tar::ENDING), visit),
+            }
+            .map_err(wrong)?;
+        }
+        Ok(())
+    }
+
+    fn read_manifest(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+        let wrong = |errno: Errno| {
+            let why = io::Error::from(errno);
+            Error::environment(".windrow/manifest", "cannot read").why(why)
+        };
+        for file in disk.list(Dir::Manifest).map_err(wrong)? {
+            let bytes = crate::disk::read_whole(disk, Dir::Manifest, &file).map_err(wrong)?;
+            let bytes = bytes.unwrap_or_default();
+            let mut part = bytes.get(crate::ledger::frame::HEADER_BYTES..).unwrap_or_default();
+            while !part.is_empty() {
+                let Some(file) = take_file(&mut part) else { return Err(wrong(Errno::ILSEQ)) };
+                self.add(file.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hash(name: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(name)
+}
+
+/// Reads a file of the disk from its beginning.
+pub(crate) struct Reader {
+    pub(crate) file: Box<dyn File>,
+    pub(crate) at: u64,
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}

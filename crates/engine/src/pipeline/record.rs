@@ -1,0 +1,348 @@
+//! Joins the ledger with the rest: which run this is, what is known of it, and the books of the
+//! cores.
+
+use super::plan::{Only, Plan};
+use super::worker::Route;
+use crate::disk::{Disk, Synced};
+use crate::ledger::{self, CoreLedger, Failed, FailureLog, Ledger, ListingLog, Past, State};
+use crate::report::Before;
+use crate::sink::{Book, Destination, Format, PackRecord, RunFile, Sinks, tidy};
+use roaring::RoaringTreemap;
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use windrow_model::percent::{self, Keep};
+use windrow_model::{Batch, Error, FailedObject, Failure, InPack, Ordinal};
+
+/// The record of a run, from before its first request on.
+#[derive(Debug)]
+pub(super) struct Record {
+    dest: Arc<Destination>,
+    run: RunFile,
+    /// What earlier processes did; `None` where this is the first.
+    past: Option<Past>,
+    format: Format,
+    cores: usize,
+    urls: Urls,
+    opened: OnceLock<Opened>,
+}
+
+struct Opened {
+    /// `None` where nothing is recorded.
+    listing: Option<Arc<ListingLog>>,
+    failures: Arc<FailureLog>,
+    cores: Mutex<Vec<Option<CoreLedger>>>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opened")
+    }
+}
+
+/// How the address of an object is told, without secrets.
+#[derive(Debug)]
+struct Urls {
+    before: String,
+    behind: String,
+    keep: Keep,
+}
+
+impl Record {
+    /// Finds out whether there is a run to go on with.
+    ///
+    /// # Errors
+    /// The destination holds another run, or one whose ledger is damaged.
+    pub(super) fn new(plan: &Plan, route: &Route, dest: Arc<Destination>) -> Result<Self, Error> {
+        let run = run_file(plan);
+        let mut own = run.clone();
+        let earlier = dest.earlier().filter(|_| !plan.fresh);
+        // What throws bodies away leaves nothing to go on with.
+        let earlier = earlier.filter(|earlier| earlier.format != Format::Null.name());
+        let past = match earlier {
+            None => None,
+            Some(earlier) => {
+                if let Some(difference) = earlier.difference(&run) {
+                    return Err(Error::usage(
+                        dest.path().display().to_string(),
+                        "holds an earlier run",
+                    )
+                    .why(difference)
+                    .hint(
+                        "choose another directory, or add --fresh to forget that run and begin \
+                         from nothing",
+                    ));
+                }
+                own.run.clone_from(&earlier.run);
+                let number = earlier.number().unwrap_or_default();
+                Some(ledger::load(&*dest.disk(), number, &|state| wanted(state, &plan.only))?)
+            }
+        };
+        if past.is_none() && plan.only != Only::All {
+            return Err(Error::usage("--only", "there is no earlier run in DEST")
+                .hint("leave it out to fetch everything"));
+        }
+        let secret_free = |part: &[u8]| {
+            let part = String::from_utf8_lossy(part).into_owned();
+            // What a query holds may be a secret; what stands there for the name is not.
+            match part.split_once('?') {
+                Some((path, query)) => {
+                    let kept: Vec<_> = query.split('&').map(cut_value).collect();
+                    format!("{path}?{}", kept.join("&"))
+                }
+                None => part,
+            }
+        };
+        let behind = String::from_utf8_lossy(&route.behind).into_owned();
+        let behind = match (route.before.contains(&b'?'), behind.split_once('&')) {
+            (true, Some((own, query))) => {
+                let kept: Vec<_> = query.split('&').map(cut_value).collect();
+                format!("{own}&{}", kept.join("&"))
+            }
+            _ => secret_free(behind.as_bytes()),
+        };
+        let urls = Urls {
+            before: format!("{}{}", plan.url.origin, secret_free(&route.before)),
+            behind,
+            keep: route.keep,
+        };
+        let (format, cores) = (plan.format, plan.cores);
+        Ok(Self { dest, run: own, past, format, cores, urls, opened: OnceLock::new() })
+    }
+
+    /// What earlier processes did; `None` where this is the first.
+    pub(super) fn past(&self) -> Option<&Past> {
+        self.past.as_ref()
+    }
+
+    /// The destination's directories.
+    pub(super) fn disk(&self) -> Arc<dyn Disk> {
+        self.dest.disk()
+    }
+
+    /// What they came to.
+    pub(super) fn before(&self) -> Before {
+        let Some(past) = &self.past else { return Before::default() };
+        let mut before = Before {
+            listed: past.listed(),
+            stored: past.state.stored.len(),
+            skipped: past.state.skipped.len(),
+            bytes: past.state.bytes,
+            pages: past.pages.count,
+            ..Before::default()
+        };
+        for (class, failed) in &past.state.failed {
+            before.failed[*class as usize] = failed.len() - (failed & &past.reopen).len();
+        }
+        before
+    }
+
+    /// Begins to record: in a new ledger, or behind the end of the old one.
+    ///
+    /// # Errors
+    /// The environment's, or packs are not as the ledger says.
+    pub(super) fn begin(&self, sinks: &Sinks) -> Result<(), Error> {
+        let disk = self.dest.disk();
+        let shown = self.dest.path().display().to_string();
+        match &self.past {
+            None => self.dest.begin(&self.run)?,
+            Some(_) => self.dest.go_on()?,
+        }
+        let wrong = |errno: Errno| {
+            let why = std::io::Error::from(errno);
+            Error::environment(format!("{shown}/.windrow/ledger"), "cannot write").why(why)
+        };
+        if self.format == Format::Null {
+            let failures = Arc::new(FailureLog::open(&*disk).map_err(wrong)?);
+            let cores = Mutex::new(Vec::new());
+            let _ = self.opened.set(Opened { listing: None, failures, cores });
+            return Ok(());
+        }
+        let fresh = Past::default();
+        let past = self.past.as_ref().unwrap_or(&fresh);
+        let number = self.run.number().unwrap_or_default();
+        let ledger = Ledger::open(&*disk, number, self.cores, past).map_err(wrong)?;
+        // Only now that what is recorded is durable may packs get their names: a pack under its
+        // name that no record knows would stay for ever.
+        let packs: BTreeMap<u32, PackRecord> = past
+            .state
+            .packs
+            .iter()
+            .map(|(&number, pack)| {
+                let (len, objects, full) = (pack.len, pack.objects, pack.full);
+                (number, PackRecord { len, objects, full })
+            })
+            .collect();
+        let unfinished = tidy(&*disk, &packs, &shown)?;
+        sinks.go_on(packs.last_key_value().map_or(0, |(&last, _)| last + 1), &unfinished);
+        let _ = self.opened.set(Opened {
+            listing: Some(ledger.listing),
+            failures: ledger.failures,
+            cores: Mutex::new(ledger.cores.into_iter().map(Some).collect()),
+        });
+        Ok(())
+    }
+
+    /// The listing's record, from [`Record::begin`] on; `None` where nothing is recorded.
+    pub(super) fn listing(&self) -> Option<&ListingLog> {
+        self.opened.get()?.listing.as_deref()
+    }
+
+    /// Writes the line of an object that failed.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub(super) fn failed(
+        &self,
+        ordinal: Ordinal,
+        name: &[u8],
+        attempts: u32,
+        failure: Failure,
+    ) -> Result<(), Errno> {
+        let Some(opened) = self.opened.get() else { return Err(Errno::NODATA) };
+        let url = self.urls.url(name);
+        opened.failures.record(Failed { ordinal, name, url: &url, attempts, failure })
+    }
+
+    /// Hands the lines of failures to the disk.
+    ///
+    /// # Errors
+    /// The environment's.
+    pub(super) fn flush(&self) -> Result<(), Errno> {
+        self.opened.get().map_or(Ok(()), |opened| opened.failures.sync())
+    }
+}
+
+impl Urls {
+    fn url(&self, name: &[u8]) -> String {
+        let mut url = self.before.clone().into_bytes();
+        percent::encode_into(name, &self.keep, &mut url);
+        url.extend_from_slice(self.behind.as_bytes());
+        String::from_utf8_lossy(&url).into_owned()
+    }
+}
+
+/// `key=value` without the value; `key=` stays, the name comes behind it.
+fn cut_value(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((key, value)) if !value.is_empty() => format!("{key}=***"),
+        _ => pair.to_owned(),
+    }
+}
+
+/// Which failures are to be tried again.
+fn wanted(state: &State, only: &Only) -> RoaringTreemap {
+    let mut set = RoaringTreemap::new();
+    for (class, failed) in &state.failed {
+        let again = match only {
+            Only::All => true,
+            Only::Pending => false,
+            Only::Failed(classes) => classes.is_empty() || classes.contains(class),
+        };
+        if again {
+            set |= failed;
+        }
+    }
+    set
+}
+
+/// What makes this run this run.
+fn run_file(plan: &Plan) -> RunFile {
+    let api = &plan.api;
+    let details = [
+        ("list-path", without_query(&api.list_path)),
+        ("get-path", without_query(&api.get_path)),
+        ("names-field", api.names_field.clone()),
+        ("marker-field", api.marker_fields.join(",")),
+        ("marker-param", api.marker_param.clone()),
+    ];
+    let time = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    let seed = [time.to_le_bytes(), u128::from(std::process::id()).to_le_bytes()].concat();
+    RunFile {
+        version: 2,
+        run: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed)),
+        format: plan.format.name().to_owned(),
+        source: plan.url.to_string(),
+        details: details.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
+    }
+}
+
+/// A path whose query, which may hold a secret, is only told apart from others.
+fn without_query(path: &str) -> String {
+    match path.split_once('?') {
+        Some((path, query)) => {
+            format!("{path}?({:016x})", xxhash_rust::xxh3::xxh3_64(query.as_bytes()))
+        }
+        None => path.to_owned(),
+    }
+}
+
+/// One core's book. The ledger is opened when the source has answered, so it is looked for when
+/// the first object is recorded.
+#[derive(Debug)]
+pub(super) struct CoreBook {
+    record: Arc<Record>,
+    core: usize,
+    ledger: Option<CoreLedger>,
+}
+
+impl CoreBook {
+    pub(super) fn new(record: Arc<Record>, core: usize) -> Self {
+        Self { record, core, ledger: None }
+    }
+
+    fn ledger(&mut self) -> Result<&mut CoreLedger, Errno> {
+        if self.ledger.is_none() {
+            let opened = self.record.opened.get().ok_or(Errno::NODATA)?;
+            let mut cores = opened.cores.lock().unwrap_or_else(PoisonError::into_inner);
+            self.ledger = cores.get_mut(self.core).and_then(Option::take);
+        }
+        self.ledger.as_mut().ok_or(Errno::NODATA)
+    }
+}
+
+impl Book for CoreBook {
+    fn stored(&mut self, pack: Option<InPack>, batch: &mut Batch) -> Result<(), Errno> {
+        self.ledger()?.stored(pack, batch)
+    }
+
+    fn failed(&mut self, failures: &mut [FailedObject]) -> Result<(), Errno> {
+        self.ledger()?.failed(failures)
+    }
+
+    fn rejected(&mut self, ordinal: Ordinal, name: &[u8], failure: Failure) -> Result<(), Errno> {
+        self.record.failed(ordinal, name, 1, failure)?;
+        self.ledger()?.failed(&mut [FailedObject::new(ordinal, failure, 1)])
+    }
+
+    fn is_open(&self) -> bool {
+        self.ledger.as_ref().is_some_and(CoreLedger::is_open)
+    }
+
+    fn commit(&mut self, synced: Synced) -> Result<(), Errno> {
+        self.ledger()?.commit(synced)
+    }
+
+    fn sealed(&mut self, packs: &[u32]) -> Result<(), Errno> {
+        self.ledger()?.sealed(packs)
+    }
+
+    fn revoke(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.revoke();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.release();
+        }
+    }
+
+    fn durable(&self) -> (u64, u64) {
+        self.ledger.as_ref().map_or((0, 0), CoreLedger::durable)
+    }
+}
