@@ -117,6 +117,7 @@ impl CoreLedger {
     /// Gives back disk space that was asked for ahead.
     pub fn release(&mut self) {
         self.log.release();
+        self.manifest.release();
     }
 
     /// Objects and bytes of bodies that this process recorded durably.

@@ -109,6 +109,7 @@ impl Log {
 
     /// Gives back the space that was asked for ahead.
     pub(super) fn release(&mut self) {
+        self.reserved = u64::MAX;
         let _ = self.file.set_len(self.len);
     }
 
@@ -123,6 +124,7 @@ pub(super) struct Manifest {
     file: Box<dyn File>,
     pub(super) len: u64,
     durable: u64,
+    reserved: u64,
 }
 
 impl Manifest {
@@ -131,16 +133,21 @@ impl Manifest {
         if len >= HEADER_BYTES as u64 {
             let file = disk.open(Dir::Manifest, name, Use::Plain)?;
             file.set_len(len)?;
-            return Ok(Self { file, len, durable: len });
+            return Ok(Self { file, len, durable: len, reserved: 0 });
         }
         let file = disk.create(Dir::Manifest, name, Use::Plain)?;
         file.write_at(&Header { kind: Kind::Manifest, run }.encode(), 0)?;
-        Ok(Self { file, len: HEADER_BYTES as u64, durable: 0 })
+        Ok(Self { file, len: HEADER_BYTES as u64, durable: 0, reserved: 0 })
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        let end = self.len + bytes.len() as u64;
+        if end + RESERVE_BYTES / 2 > self.reserved {
+            self.reserved = end + RESERVE_BYTES;
+            self.file.reserve(self.reserved);
+        }
         self.file.write_at(bytes, self.len)?;
-        self.len += bytes.len() as u64;
+        self.len = end;
         Ok(())
     }
 
@@ -150,5 +157,11 @@ impl Manifest {
             self.durable = self.len;
         }
         Ok(())
+    }
+
+    /// Gives back the space that was asked for ahead.
+    pub(super) fn release(&mut self) {
+        self.reserved = u64::MAX;
+        let _ = self.file.set_len(self.len);
     }
 }

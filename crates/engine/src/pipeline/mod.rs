@@ -210,7 +210,8 @@ fn conduct(
     if let Err(uncleared) = dest.clear_temporary() {
         error.get_or_insert(uncleared);
     }
-    if sums.listed == 0 && (matches!(why, Some(Stop::Error(_))) || dest.is_untouched()) {
+    let nothing_begun = dest.earlier().is_some() && dest.is_untouched();
+    if sums.listed == 0 && (matches!(why, Some(Stop::Error(_))) || nothing_begun) {
         // Nothing came of it: leave no trace.
         if let Ok(dest) = Arc::try_unwrap(dest) {
             dest.abandon();

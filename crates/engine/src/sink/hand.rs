@@ -469,6 +469,8 @@ impl Hand {
             return;
         }
         if let Some(open) = self.open.take() {
+            // On a full disk this is the room for what is still to be written.
+            self.book.close();
             let ended = open.file.set_len(open.len).and_then(|()| {
                 if open.len == 0 {
                     return Err(Errno::NODATA);

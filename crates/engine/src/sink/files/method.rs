@@ -112,13 +112,12 @@ impl Method {
             Err(Errno::EXIST) => {
                 // An earlier file, or a duplicate: replaced in one step.
                 let temporary = unique();
-                let linked = self.link_new(&content.file, dest.work(), temporary.as_bytes());
-                let renamed =
-                    linked.and_then(|()| fs::renameat(dest.work(), &temporary, dir, name));
-                if renamed.is_err() {
-                    let _ = fs::unlinkat(dest.work(), temporary, AtFlags::empty());
-                }
-                renamed
+                self.link_new(&content.file, dest.work(), temporary.as_bytes())?;
+                // A nameless file is linked once; where this fails, the name stays with it.
+                let temporary = content.temporary.insert(temporary);
+                fs::renameat(dest.work(), temporary.as_str(), dir, name)?;
+                content.temporary = None;
+                Ok(())
             }
             other => other,
         }
