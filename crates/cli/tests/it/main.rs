@@ -4,6 +4,7 @@
 
 mod support;
 
+mod circles;
 mod demo;
 mod directory;
 mod errors;

@@ -187,18 +187,21 @@ impl Feed {
         let begin = String::from_utf8_lossy(&fetched.body[..fetched.body.len().min(30)]);
         let kind = fetched.content_type.as_deref().unwrap_or("no content type");
         let fields = (&self.plan.api.names_field, self.plan.api.marker_fields.join("` or `"));
-        let hint = match error {
-            ListingError::Cycle(_) => {
-                "the server's paging is broken: it gives the same pages again".into()
-            }
-            ListingError::Shape(_) | ListingError::NoNames => format!(
+        let hint = if error.is_paging() {
+            format!(
+                "the server's paging is broken, or it wants the marker in another parameter than \
+                 `{}`: --marker-param",
+                self.plan.api.marker_param
+            )
+        } else {
+            format!(
                 "asked for JSON with names in `{}` and the next marker in `{}`, got {} that begins \
                  with `{}`; --names-field, --marker-field and --list-path say what your server has",
                 fields.0,
                 fields.1,
                 kind.escape_debug(),
                 begin.escape_debug()
-            ),
+            )
         };
         Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
     }
