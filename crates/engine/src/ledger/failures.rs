@@ -1,10 +1,12 @@
 //! `failures.jsonl`: one line for each object that failed for good.
 
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
+use windrow_model::percent::{self, Keep};
 use windrow_model::{Failure, Ordinal};
 
 /// An object that failed.
@@ -29,6 +31,9 @@ pub struct FailureLog(Mutex<BufWriter<File>>);
 struct Line<'a> {
     ordinal: Ordinal,
     name: &'a str,
+    /// The name's bytes, percent-encoded, where `name` cannot tell them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_encoded: Option<String>,
     class: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
@@ -52,9 +57,11 @@ impl FailureLog {
     /// # Durability
     /// None before [`FailureLog::flush`].
     pub fn record(&self, failed: Failed<'_>) -> std::io::Result<()> {
+        let name = String::from_utf8_lossy(failed.name);
         let line = Line {
             ordinal: failed.ordinal,
-            name: &String::from_utf8_lossy(failed.name),
+            name: &name,
+            name_encoded: matches!(name, Cow::Owned(_)).then(|| encoded(failed.name)),
             class: failed.failure.class.name(),
             status: (failed.failure.status != 0).then_some(failed.failure.status),
             attempts: failed.attempts,
@@ -79,4 +86,10 @@ impl FailureLog {
     fn lock(&self) -> std::sync::MutexGuard<'_, BufWriter<File>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn encoded(name: &[u8]) -> String {
+    let mut out = Vec::with_capacity(name.len() * 3);
+    percent::encode_into(name, &Keep::UNRESERVED, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
