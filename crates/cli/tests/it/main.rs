@@ -11,6 +11,7 @@ mod errors;
 mod flags;
 mod framing;
 mod full_disk;
+mod hostile;
 mod listing;
 mod names;
 mod nginx;
