@@ -21,5 +21,6 @@ mod python;
 mod retries;
 mod rules;
 mod signals;
+mod swapper;
 mod synthetic;
 mod tar;
