@@ -5,6 +5,7 @@
 mod support;
 
 mod circles;
+mod cuts;
 mod demo;
 mod directory;
 mod errors;
