@@ -4,6 +4,7 @@
 
 mod support;
 
+mod catalogue;
 mod circles;
 mod cuts;
 mod demo;

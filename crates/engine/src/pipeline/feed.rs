@@ -144,8 +144,14 @@ impl Feed {
         }
     }
 
+    /// The address for people, without the query of `--list-path`: it may be signed.
     fn shown(&self, path: &[u8]) -> String {
-        format!("{}{}", self.plan.url.origin, String::from_utf8_lossy(path))
+        let path = String::from_utf8_lossy(path);
+        let path = match self.plan.api.list_path.split_once('?') {
+            Some((_, query)) => path.replacen(&format!("?{query}"), "?...", 1),
+            None => path.into_owned(),
+        };
+        format!("{}{path}", self.plan.url.origin)
     }
 
     fn unreachable(&self, path: &[u8], failure: Failure) -> Error {
@@ -165,7 +171,7 @@ impl Feed {
             (FailureClass::Redirect, Some(location)) => {
                 return error.hint(format!(
                     "the server points to `{}`: give that address as SOURCE",
-                    location.escape_debug()
+                    without_secrets(location).escape_debug()
                 ));
             }
             _ => error,
@@ -204,5 +210,18 @@ impl Feed {
             )
         };
         Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
+    }
+}
+
+/// An address without what may be secret in it: user, query, fragment.
+fn without_secrets(address: &str) -> String {
+    let plain = address.split(['?', '#']).next().unwrap_or_default();
+    match plain.split_once("//") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}//{host}{path}")
+        }
+        None => plain.to_owned(),
     }
 }
