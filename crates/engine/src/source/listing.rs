@@ -200,6 +200,8 @@ impl Listing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
 
     fn page(names: &[&str], marker: Option<&str>) -> Vec<u8> {
         let mut page = serde_json::json!({ "FileNames": names });
@@ -335,6 +337,43 @@ mod tests {
         assert_eq!(refused, Err(ListingError::LongMarker(MARKER_BYTES + 1)));
         let circle = listing.accept(&page(&["b"], Some(&long[1..]))).unwrap_err();
         assert!(circle.to_string().len() < 200, "{circle}");
+    }
+
+    proptest! {
+        /// Any server whose next marker depends on the marker that it is asked for, and on nothing
+        /// else: its listing ends by itself, or at the first marker that comes again.
+        #[test]
+        fn no_marker_is_asked_for_twice(
+            next in prop::collection::vec(prop::option::weighted(0.95, 0..40_usize), 40),
+        ) {
+            let mut listing = Listing::new(Api::default(), "");
+            let mut asked = HashSet::new();
+            let mut at = 0;
+            loop {
+                let Some(request) = listing.request() else {
+                    prop_assert_eq!(next[at], None);
+                    break;
+                };
+                prop_assert!(asked.insert(request.clone()));
+                // The first page is that of marker 0, as far as its content goes.
+                at = match request.strip_prefix(b"/list?next-marker=") {
+                    Some(marker) => std::str::from_utf8(marker).unwrap().parse().unwrap(),
+                    None => 0,
+                };
+                let marker = next[at].map(|marker| marker.to_string());
+                let name = format!("n{}", asked.len());
+                match listing.accept(&page(&[&name], marker.as_deref())) {
+                    Ok(names) => prop_assert_eq!(names.len(), 1),
+                    Err(error) => {
+                        let again = marker.unwrap();
+                        let path = format!("/list?next-marker={again}").into_bytes();
+                        prop_assert!(asked.contains(&path), "{again} was not asked for before");
+                        prop_assert_eq!(error, ListingError::Circle(again));
+                        break;
+                    }
+                }
+            }
+        }
     }
 
     #[test]
