@@ -22,6 +22,21 @@ pub const CORE_WAITING: usize = 4096;
 /// Bytes of one listing page, at most.
 pub const PAGE_BYTES: usize = 64 << 20;
 
+/// Markers of a listing that are known exactly, at most, at 16 bytes each: enough for 10^9 objects
+/// on pages of 1,000. Of more than that a part is known, so that memory has an end.
+pub const LISTING_MARKERS: usize = 1 << 20;
+
+/// The latest markers of a listing, that are known however many there are.
+pub const LISTING_MARKERS_LATE: usize = 8 << 10;
+
+/// Pages in a row without a new name, at most, while the listing says that there is more. Servers
+/// that filter, or walk over what is deleted, give empty pages; a listing that gives nothing else
+/// never ends.
+pub const LISTING_BARREN_PAGES: u32 = 1000;
+
+/// Bytes of one marker, at most: it goes back in the first line of a request.
+pub const MARKER_BYTES: usize = 16 << 10;
+
 /// Bytes of one response head, at most, interim (1xx) responses not counted together with it.
 pub const HEAD_BYTES: usize = 64 << 10;
 
@@ -133,6 +148,3 @@ pub const REDO_PART: u64 = 512;
 
 /// What one core has in hand is written after so long, however little it is.
 pub const HAND_OVER: Duration = Duration::from_millis(200);
-
-/// Bytes of a marker of a listing, at most: it is recorded with its page.
-pub const MARKER_BYTES: usize = 64 << 10;

@@ -9,7 +9,7 @@
 //! - A *plain* component is stored as it is.
 //! - Any other is stored as `%=` (a file) or `%@` (a directory) and its bytes, all but letters,
 //!   digits, `-`, `_` and `~` as `%XX`. Not plain are: the empty component, `.` and `..`; one with
-//!   a control character (0-31, 127) or with bytes that are not UTF-8; one longer than 255 bytes;
+//!   a control character (0-31, 127-159) or with bytes that are not UTF-8; one longer than 255 bytes;
 //!   one that begins with `%=`, `%@` or `%+`; and, as the first of a name, `.windrow` in any case.
 //! - What is still longer than 255 bytes when encoded is cut into several components, of which
 //!   every one but the last begins with `%+`.
@@ -136,7 +136,12 @@ pub fn is_plain(component: &[u8], first: bool) -> bool {
     }
     component.len() <= COMPONENT_BYTES
         && component.iter().all(|&b| b >= b' ' && b != 0x7F)
-        && (component.is_ascii() || std::str::from_utf8(component).is_ok())
+        && (component.is_ascii() || is_harmless_utf8(component))
+}
+
+/// UTF-8 without the control characters that have two bytes: terminals take U+009B for ESC `[`.
+fn is_harmless_utf8(component: &[u8]) -> bool {
+    std::str::from_utf8(component).is_ok_and(|text| !text.chars().any(char::is_control))
 }
 
 #[cfg(test)]
@@ -155,7 +160,8 @@ mod tests {
         for (index, component) in path.split(|&b| b == b'/').enumerate() {
             assert!(!component.is_empty() && component != b"." && component != b"..");
             assert!(component.len() <= COMPONENT_BYTES);
-            assert!(component.iter().all(|&b| b >= b' ' && b != 0x7F));
+            let text = std::str::from_utf8(component).unwrap();
+            assert!(!text.chars().any(char::is_control));
             assert!(index > 0 || !component.eq_ignore_ascii_case(b".windrow"));
         }
     }
@@ -199,6 +205,8 @@ mod tests {
             (b"a//b", "a/%@/b"),
             (b"nul\0", "%=nul%00"),
             (b"\x1b[2J", "%=%1B%5B2J"),
+            ("\u{9b}2J".as_bytes(), "%=%C2%9B2J"),
+            ("next\u{85}line/x".as_bytes(), "%@next%C2%85line/x"),
             (b"line\nline", "%=line%0Aline"),
             (b"\xff", "%=%FF"),
             (b"%=x", "%=%25%3Dx"),
@@ -247,6 +255,7 @@ b", "%+%=a/", "%=a/b",
             Just(b".windrow".to_vec()),
             Just(vec![b'x'; 254]),
             Just("é".as_bytes().to_vec()),
+            Just("\u{9b}".as_bytes().to_vec()),
             prop::collection::vec(any::<u8>(), 0..4),
         ];
         prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())

@@ -1,8 +1,14 @@
 //! Folders as values: to compare them, and to see that nothing else changed.
 
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use std::collections::BTreeMap;
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use windrow_model::name;
 
 /// The files below a folder: path relative to it -> content.
@@ -17,33 +23,21 @@ impl std::fmt::Debug for Tree {
 
 impl Tree {
     /// Reads every file below a folder. A link, a pipe or the like counts as a file without
-    /// content, a folder without files is left out.
+    /// content, a folder without files is left out. Goes from handle to handle: long names make
+    /// paths that are longer than the system takes at once.
     ///
     /// # Panics
     /// When something cannot be read.
     pub fn read(folder: &Path) -> Self {
         let mut tree = Self::default();
-        let mut waiting = vec![folder.to_owned()];
-        while let Some(at) = waiting.pop() {
-            let entries = std::fs::read_dir(&at);
-            let entries = entries.unwrap_or_else(|why| panic!("{}: {why}", at.display()));
-            for entry in entries {
-                let entry = entry.expect("a folder can be read");
-                let path = entry.path();
-                let kind = entry.file_type().expect("a file has a type");
-                if kind.is_dir() {
-                    waiting.push(path);
-                    continue;
-                }
-                let body = if kind.is_file() {
-                    std::fs::read(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
-                } else {
-                    Vec::new()
-                };
-                let path = path.strip_prefix(folder).expect("a path below its folder");
-                tree.0.insert(path.to_owned(), body);
-            }
-        }
+        visit(folder, &mut |path, dir, name, stat| {
+            let body = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => return,
+                FileType::RegularFile => content(path, dir, name),
+                _ => Vec::new(),
+            };
+            tree.0.insert(path.to_owned(), body);
+        });
         tree
     }
 
@@ -82,6 +76,78 @@ impl Tree {
         }
         objects
     }
+}
+
+/// Everything below a folder that a program could have touched, a line for each entry: kind,
+/// permissions, owner, size, when it changed, and what it holds. What lies below `except` is left
+/// out.
+///
+/// # Panics
+/// When something cannot be read.
+pub fn outline(folder: &Path, except: &Path) -> BTreeMap<PathBuf, String> {
+    let mut lines = BTreeMap::new();
+    visit(folder, &mut |path, dir, name, stat| {
+        if path.starts_with(except) {
+            return;
+        }
+        let held = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => content(path, dir, name),
+            FileType::Symlink => {
+                let target = fs::readlinkat(dir, name, Vec::new());
+                target.expect("a link that can be read").into_bytes()
+            }
+            _ => Vec::new(),
+        };
+        let Stat { st_mode, st_uid, st_gid, st_size, st_nlink, .. } = stat;
+        let changed = (stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec);
+        let line = format!(
+            "{st_mode:o} {st_uid}:{st_gid} {st_nlink} links, {st_size} bytes, {changed:?}: {}",
+            held.escape_ascii()
+        );
+        lines.insert(path.to_owned(), line);
+    });
+    lines
+}
+
+/// Calls `see` with every entry below a folder: its path from there, its folder, its own name.
+fn visit(folder: &Path, see: &mut dyn FnMut(&Path, &OwnedFd, &CStr, &Stat)) {
+    // A folder's parent is open as long as the folder waits, and not the folder: a wide tree would
+    // need too many handles.
+    let mut waiting: Vec<(PathBuf, Option<Rc<OwnedFd>>)> = vec![(PathBuf::new(), None)];
+    while let Some((at, parent)) = waiting.pop() {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match (parent, at.file_name()) {
+            (Some(parent), Some(name)) => fs::openat(&*parent, name, flags, Mode::empty()),
+            _ => fs::open(folder, flags, Mode::empty()),
+        };
+        let dir = Rc::new(must(&at, opened));
+        for entry in must(&at, Dir::read_from(&*dir)) {
+            let entry = must(&at, entry);
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let path = at.join(OsStr::from_bytes(name.to_bytes()));
+            let stat = must(&path, fs::statat(&*dir, name, AtFlags::SYMLINK_NOFOLLOW));
+            see(&path, &dir, name, &stat);
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                waiting.push((path, Some(Rc::clone(&dir))));
+            }
+        }
+    }
+}
+
+fn content(path: &Path, dir: &OwnedFd, name: &CStr) -> Vec<u8> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(must(path, fs::openat(dir, name, flags, Mode::empty())));
+    let mut body = Vec::new();
+    must(path, file.read_to_end(&mut body));
+    body
+}
+
+#[track_caller]
+fn must<T, E: std::fmt::Display>(path: &Path, result: Result<T, E>) -> T {
+    result.unwrap_or_else(|why| panic!("{}: {why}", path.display()))
 }
 
 impl<P: AsRef<[u8]>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Tree {

@@ -4,12 +4,16 @@
 
 mod support;
 
+mod catalogue;
+mod circles;
+mod cuts;
 mod demo;
 mod directory;
 mod errors;
 mod flags;
 mod framing;
 mod full_disk;
+mod hostile;
 mod listing;
 mod names;
 mod nginx;
@@ -19,5 +23,6 @@ mod python;
 mod retries;
 mod rules;
 mod signals;
+mod swapper;
 mod synthetic;
 mod tar;

@@ -3,8 +3,10 @@
 use crate::disk::{self, Dir, Disk, File, Use};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use windrow_model::percent::{self, Keep};
 use windrow_model::{Failure, Ordinal};
 
 /// The file's name in the state directory.
@@ -46,6 +48,9 @@ const WAITING_BYTES: usize = 64 << 10;
 struct Line<'a> {
     ordinal: Ordinal,
     name: &'a str,
+    /// The name's bytes, percent-encoded, where `name` cannot tell them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_encoded: Option<String>,
     url: &'a str,
     class: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,9 +84,11 @@ impl FailureLog {
     /// # Durability
     /// None before [`FailureLog::sync`].
     pub fn record(&self, failed: Failed<'_>) -> Result<(), Errno> {
+        let name = String::from_utf8_lossy(failed.name);
         let line = Line {
             ordinal: failed.ordinal,
-            name: &String::from_utf8_lossy(failed.name),
+            name: &name,
+            name_encoded: matches!(name, Cow::Owned(_)).then(|| encoded(failed.name)),
             url: failed.url,
             class: failed.failure.class.name(),
             status: (failed.failure.status != 0).then_some(failed.failure.status),
@@ -217,4 +224,10 @@ fn each_line(
             return Ok(());
         }
     }
+}
+
+fn encoded(name: &[u8]) -> String {
+    let mut out = Vec::with_capacity(name.len() * 3);
+    percent::encode_into(name, &Keep::UNRESERVED, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use windrow_model::limits::{LEASE_TASKS, MARKER_BYTES, PAGE_BYTES};
+use windrow_model::limits::{LEASE_TASKS, PAGE_BYTES};
 use windrow_model::task::Names;
 use windrow_model::{Error, Failure, FailureClass, Lease, Ordinal};
 
@@ -178,10 +178,6 @@ impl Feed {
         while let Some(path) = listing.request() {
             let marker = listing.marker().map(str::to_owned);
             let mut names = self.page(client, &mut listing, &path).await?;
-            if listing.marker().is_some_and(|marker| marker.len() > MARKER_BYTES) {
-                let what = format!("a marker of more than {MARKER_BYTES} bytes");
-                return Err(Error::usage(self.shown(&path), what));
-            }
             if listing.pages() == 1 && self.record.past().is_none() {
                 // The source is there: now the destination is this run's.
                 self.record.begin(&self.sinks)?;
@@ -340,8 +336,14 @@ impl Feed {
         }
     }
 
+    /// The address for people, without the query of `--list-path`: it may be signed.
     fn shown(&self, path: &[u8]) -> String {
-        format!("{}{}", self.plan.url.origin, String::from_utf8_lossy(path))
+        let path = String::from_utf8_lossy(path);
+        let path = match self.plan.api.list_path.split_once('?') {
+            Some((_, query)) => path.replacen(&format!("?{query}"), "?...", 1),
+            None => path.into_owned(),
+        };
+        format!("{}{path}", self.plan.url.origin)
     }
 
     fn unreachable(&self, path: &[u8], failure: Failure) -> Error {
@@ -361,7 +363,7 @@ impl Feed {
             (FailureClass::Redirect, Some(location)) => {
                 return error.hint(format!(
                     "the server points to `{}`: give that address as SOURCE",
-                    location.escape_debug()
+                    without_secrets(location).escape_debug()
                 ));
             }
             _ => error,
@@ -383,18 +385,21 @@ impl Feed {
         let begin = String::from_utf8_lossy(&fetched.body[..fetched.body.len().min(30)]);
         let kind = fetched.content_type.as_deref().unwrap_or("no content type");
         let fields = (&self.plan.api.names_field, self.plan.api.marker_fields.join("` or `"));
-        let hint = match error {
-            ListingError::Cycle(_) => {
-                "the server's paging is broken: it gives the same pages again".into()
-            }
-            ListingError::Shape(_) | ListingError::NoNames => format!(
+        let hint = if error.is_paging() {
+            format!(
+                "the server's paging is broken, or it wants the marker in another parameter than \
+                 `{}`: --marker-param",
+                self.plan.api.marker_param
+            )
+        } else {
+            format!(
                 "asked for JSON with names in `{}` and the next marker in `{}`, got {} that begins \
                  with `{}`; --names-field, --marker-field and --list-path say what your server has",
                 fields.0,
                 fields.1,
                 kind.escape_debug(),
                 begin.escape_debug()
-            ),
+            )
         };
         Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
     }
@@ -417,4 +422,17 @@ fn fingerprint(names: &Names, skip: u64) -> u128 {
 
 fn unrecorded(errno: Errno) -> Error {
     Error::environment(".windrow/ledger", "cannot write").why(std::io::Error::from(errno))
+}
+
+/// An address without what may be secret in it: user, query, fragment.
+fn without_secrets(address: &str) -> String {
+    let plain = address.split(['?', '#']).next().unwrap_or_default();
+    match plain.split_once("//") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}//{host}{path}")
+        }
+        None => plain.to_owned(),
+    }
 }

@@ -243,7 +243,7 @@ fn run_cores(
         held_files: plan.held_files,
         commit_interval: plan.commit_interval,
     };
-    let sinks = Sinks::new(Arc::clone(dest), settings);
+    let sinks = Sinks::new(Arc::clone(dest), settings)?;
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let gate = Arc::new(Gate::new(Instant::now()));

@@ -147,7 +147,7 @@ impl Record {
         let shown = self.dest.path().display().to_string();
         match &self.past {
             None => self.dest.begin(&self.run)?,
-            Some(_) => self.dest.go_on()?,
+            Some(_) => self.dest.go_on(),
         }
         let wrong = |errno: Errno| {
             let why = std::io::Error::from(errno);

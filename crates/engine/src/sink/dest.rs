@@ -135,12 +135,8 @@ impl Destination {
     }
 
     /// Goes on with the run that was here before.
-    ///
-    /// # Errors
-    /// The environment's.
-    pub fn go_on(&self) -> Result<(), Error> {
+    pub fn go_on(&self) {
         self.begun.store(true, Ordering::Release);
-        self.clear_temporary()
     }
 
     /// Forgets an earlier run: its state, and the packs it wrote. Files stay: a new run replaces

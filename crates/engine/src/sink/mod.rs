@@ -207,13 +207,20 @@ pub struct Sinks {
     settings: Settings,
     numbers: PackNumbers,
     unfinished: Unfinished,
+    /// How files are made.
+    method: files::Method,
 }
 
 impl Sinks {
     /// Sinks at `dest`.
-    pub fn new(dest: Arc<Destination>, settings: Settings) -> Self {
+    ///
+    /// # Errors
+    /// The destination's file system cannot make files.
+    pub fn new(dest: Arc<Destination>, settings: Settings) -> Result<Self, Error> {
         let (numbers, unfinished) = (PackNumbers::default(), Unfinished::default());
-        Self { dest, settings, numbers, unfinished }
+        let method = files::Method::probe(&dest)
+            .map_err(|errno| errno::fatal(&dest.shown(), "cannot make files here", errno))?;
+        Ok(Self { dest, settings, numbers, unfinished, method })
     }
 
     /// New packs have numbers from `first` on, and these packs are to be finished; to be called
@@ -239,7 +246,8 @@ impl Sinks {
                 let writer = Writer::start(hand(tar::KIND), 0)?;
                 let dest = Arc::clone(&self.dest);
                 let interval = settings.commit_interval;
-                Box::new(files::FilesSink::open(dest, writer, settings.held_files, interval)?)
+                let most = settings.held_files;
+                Box::new(files::FilesSink::open(dest, self.method, writer, most, interval)?)
             }
             Format::Tar => {
                 let writer = Writer::start(hand(tar::KIND), settings.block_bytes)?;

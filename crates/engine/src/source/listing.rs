@@ -1,7 +1,9 @@
 //! The paged listing of a file server: `GET /list`, `GET /list?next-marker=T`.
 
 use super::page::Fields;
+use super::trail::{Fingerprint, Trail};
 use std::fmt;
+use windrow_model::limits::{LISTING_BARREN_PAGES, MARKER_BYTES};
 use windrow_model::percent::{self, Keep};
 use windrow_model::task::Names;
 
@@ -41,7 +43,20 @@ pub enum ListingError {
     /// The names' field is missing.
     NoNames,
     /// The server gave a marker that it gave before: the listing would never end.
-    Cycle(String),
+    Circle(String),
+    /// The page has the names of the one before it, and says that there is more.
+    SamePage,
+    /// So many pages in a row brought nothing, each saying that there is more.
+    Barren(u32),
+    /// The marker is longer than [`MARKER_BYTES`].
+    LongMarker(usize),
+}
+
+impl ListingError {
+    /// Whether the answers are pages, but the way from one to the next is broken.
+    pub fn is_paging(&self) -> bool {
+        !matches!(self, Self::Shape(_) | Self::NoNames)
+    }
 }
 
 impl fmt::Display for ListingError {
@@ -49,9 +64,20 @@ impl fmt::Display for ListingError {
         match self {
             Self::Shape(why) => write!(f, "the answer is no page of a listing: {why}"),
             Self::NoNames => f.write_str("the answer has no field with names"),
-            Self::Cycle(marker) => {
-                write!(f, "the listing runs in a circle: marker `{}` again", marker.escape_debug())
+            Self::Circle(marker) => {
+                // Enough to find it in a server's log.
+                let begin: String = marker.chars().take(100).collect();
+                let more = if begin.len() < marker.len() { "..." } else { "" };
+                let begin = begin.escape_debug();
+                write!(f, "the listing runs in a circle: marker `{begin}{more}` again")
             }
+            Self::SamePage => {
+                f.write_str("the listing runs in a circle: another marker, the same names again")
+            }
+            Self::Barren(pages) => {
+                write!(f, "the listing leads nowhere: {pages} pages in a row without a new name")
+            }
+            Self::LongMarker(bytes) => write!(f, "the marker of the next page has {bytes} bytes"),
         }
     }
 }
@@ -59,6 +85,9 @@ impl fmt::Display for ListingError {
 impl std::error::Error for ListingError {}
 
 /// Walks a listing: says what to ask, takes the answer, until there is no next page.
+///
+/// No marker is asked for twice: a page that leads back is refused with its names, before the
+/// next question. So is one that brings the names of the page before it.
 #[derive(Debug)]
 pub struct Listing {
     api: Api,
@@ -67,20 +96,44 @@ pub struct Listing {
     marker: Option<String>,
     finished: bool,
     pages: u64,
-    /// The marker that later ones are compared to, renewed at page 1, 2, 4, 8 ... (Brent's cycle
-    /// finder): any circle is found, and one marker is all that is kept.
-    landmark: Option<String>,
+    /// Every marker so far.
+    trail: Trail,
+    /// What the last page held.
+    last: Option<Content>,
+    /// Pages in a row that brought no new name.
+    barren: u32,
+}
+
+/// What pages are compared by. Names are in a listing once, so that pages with the same ends are
+/// the same page.
+#[derive(Debug, PartialEq, Eq)]
+struct Content {
+    names: usize,
+    ends: [Fingerprint; 2],
 }
 
 impl Listing {
     /// A listing from its first page; `base` stands before every path.
     pub fn new(api: Api, base: impl Into<String>) -> Self {
-        Self { api, base: base.into(), marker: None, finished: false, pages: 0, landmark: None }
+        Self {
+            api,
+            base: base.into(),
+            marker: None,
+            finished: false,
+            pages: 0,
+            trail: Trail::default(),
+            last: None,
+            barren: 0,
+        }
     }
 
     /// The same from the page on that `marker` stands for; `None` for the first.
     pub fn enter(api: Api, base: impl Into<String>, marker: Option<String>) -> Self {
-        Self { marker, ..Self::new(api, base) }
+        let mut listing = Self::new(api, base);
+        if marker.is_some() {
+            listing.go_to(marker);
+        }
+        listing
     }
 
     /// The marker of the next page; `None` for the first, and after the last.
@@ -111,17 +164,29 @@ impl Listing {
         let fields = Fields { names: &self.api.names_field, markers: &self.api.marker_fields };
         let page = fields.read(body).map_err(|error| ListingError::Shape(error.to_string()))?;
         let names = page.names.ok_or(ListingError::NoNames)?;
-        if let Some(marker) = &page.marker
-            && (self.marker.as_ref() == Some(marker) || self.landmark.as_ref() == Some(marker))
-        {
-            return Err(ListingError::Cycle(marker.clone()));
+        let content = self.content(&names);
+        let known = content.is_some() && content == self.last;
+        let barren = if names.is_empty() || known { self.barren + 1 } else { 0 };
+        // The last page may be as it likes: it leads nowhere.
+        if let Some(marker) = &page.marker {
+            if marker.len() > MARKER_BYTES {
+                return Err(ListingError::LongMarker(marker.len()));
+            }
+            if self.trail.has(self.trail.fingerprint(marker.as_bytes())) {
+                return Err(ListingError::Circle(marker.clone()));
+            }
+            // One name may be listed twice in a row; not two, and the same two again.
+            if known && names.len() > 1 {
+                return Err(ListingError::SamePage);
+            }
+            if barren > LISTING_BARREN_PAGES {
+                return Err(ListingError::Barren(barren));
+            }
         }
         self.pages += 1;
-        self.finished = page.marker.is_none();
-        self.marker = page.marker;
-        if self.pages.is_power_of_two() {
-            self.landmark.clone_from(&self.marker);
-        }
+        self.barren = barren;
+        self.last = content.or(self.last.take());
+        self.go_to(page.marker);
         Ok(names)
     }
 
@@ -129,11 +194,28 @@ impl Listing {
     pub fn pages(&self) -> u64 {
         self.pages
     }
+
+    /// The page of this marker is the next; there is none without a marker.
+    fn go_to(&mut self, marker: Option<String>) {
+        self.finished = marker.is_none();
+        if let Some(marker) = &marker {
+            self.trail.note(self.trail.fingerprint(marker.as_bytes()));
+        }
+        self.marker = marker;
+    }
+
+    fn content(&self, names: &Names) -> Option<Content> {
+        let (first, last) = (names.get(0)?, names.get(names.len() - 1)?);
+        let ends = [self.trail.fingerprint(first), self.trail.fingerprint(last)];
+        Some(Content { names: names.len(), ends })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
 
     fn page(names: &[&str], marker: Option<&str>) -> Vec<u8> {
         let mut page = serde_json::json!({ "FileNames": names });
@@ -170,16 +252,141 @@ mod tests {
         assert_eq!(listing.request().unwrap(), b"/v2/files?bucket=b&after=9");
     }
 
+    /// Walks a listing of which every page is a function of its number; gives how many pages were
+    /// taken, and what ended it.
+    fn walk(pages: impl Fn(usize) -> Vec<u8>) -> (usize, ListingError) {
+        let mut listing = Listing::new(Api::default(), "");
+        for number in 0..10_000 {
+            let before = listing.request().expect("not finished");
+            if let Err(error) = listing.accept(&pages(number)) {
+                assert_eq!(listing.request(), Some(before), "moved in spite of {error}");
+                assert_eq!(listing.pages(), number as u64);
+                return (number, error);
+            }
+        }
+        panic!("goes on for ever");
+    }
+
     #[test]
-    fn every_circle_is_found() {
-        for (tail, circle) in [(0, 1), (0, 2), (1, 1), (3, 5), (10, 1), (7, 100)] {
-            let mut listing = Listing::new(Api::default(), "");
-            let mut at = 0;
-            let found = (0..1000).find_map(|_| {
-                at = if at + 1 < tail + circle { at + 1 } else { tail };
-                listing.accept(&page(&["n"], Some(&format!("m{at}")))).err()
+    fn a_circle_ends_with_the_page_that_leads_back() {
+        for (tail, circle) in [(0, 1), (0, 2), (1, 1), (3, 5), (10, 1), (7, 100), (0, 50)] {
+            // Marker `m0` leads to page 1, and so on; what leads back is the last of the circle.
+            let found = walk(|number| {
+                let name = format!("n{number}");
+                let at = if number < tail + circle { number } else { tail };
+                page(&[&name], Some(&format!("m{at}")))
             });
-            assert!(matches!(found, Some(ListingError::Cycle(_))), "{tail} + {circle}: {found:?}");
+            let expected = ListingError::Circle(format!("m{tail}"));
+            assert_eq!(found, (tail + circle, expected), "{tail} + {circle}");
+        }
+    }
+
+    #[test]
+    fn a_marker_has_one_meaning_in_every_type() {
+        let mut listing = Listing::new(Api::default(), "");
+        listing.accept(br#"{"FileNames": ["a"], "NextMarker": 7}"#).unwrap();
+        listing.accept(br#"{"FileNames": ["b"], "NextMarker": 8}"#).unwrap();
+        let again = listing.accept(br#"{"FileNames": ["c"], "NextFile": "7"}"#);
+        assert_eq!(again, Err(ListingError::Circle("7".into())));
+        // No marker and the empty one are the end, and not the first page again.
+        for end in [r#"null"#, r#""""#] {
+            let mut listing = Listing::new(Api::default(), "");
+            listing.accept(&page(&["a"], Some("7"))).unwrap();
+            let last = format!(r#"{{"FileNames": ["a"], "NextMarker": {end}}}"#);
+            assert_eq!(listing.accept(last.as_bytes()).unwrap().len(), 1);
+            assert_eq!(listing.request(), None);
+        }
+    }
+
+    #[test]
+    fn empty_pages_are_borne_for_a_while() {
+        let most = LISTING_BARREN_PAGES;
+        let empty = |number: usize| page(&[], Some(&format!("m{number}")));
+        assert_eq!(walk(empty), (most as usize, ListingError::Barren(most + 1)));
+        // A name in time, and they are counted anew; the last page may be empty in any case.
+        let mut listing = Listing::new(Api::default(), "");
+        for number in 0..5 * most as usize {
+            let marker = format!("m{number}");
+            let names = if number % most as usize == 0 { &[&*marker][..] } else { &[] };
+            listing.accept(&page(names, Some(&marker))).unwrap();
+        }
+        assert_eq!(listing.accept(&page(&[], None)).unwrap().len(), 0);
+        // A marker that stays where it is needs no patience.
+        let stuck = walk(|_| page(&[], Some("here")));
+        assert_eq!(stuck, (1, ListingError::Circle("here".into())));
+    }
+
+    #[test]
+    fn a_server_that_makes_new_markers_for_the_same_page_is_found() {
+        let same = walk(|number| page(&["a", "b"], Some(&format!("m{number}"))));
+        assert_eq!(same, (1, ListingError::SamePage));
+        // Empty pages between do not hide it.
+        let same = walk(|number| match number % 2 {
+            0 => page(&["a", "b"], Some(&format!("m{number}"))),
+            _ => page(&[], Some(&format!("m{number}"))),
+        });
+        assert_eq!(same, (2, ListingError::SamePage));
+        // A name that is listed twice in a row is none of this, nor is the last page.
+        let mut listing = Listing::new(Api::default(), "");
+        for (names, marker) in [
+            (&["a"][..], Some("1")),
+            (&["a"], Some("2")),
+            (&["a", "b"], Some("3")),
+            (&["b", "a"], Some("4")),
+            (&["b", "a"], None),
+        ] {
+            assert_eq!(listing.accept(&page(names, marker)).unwrap().len(), names.len());
+        }
+        let most = LISTING_BARREN_PAGES;
+        let single = walk(|number| page(&["a"], Some(&format!("m{number}"))));
+        assert_eq!(single, (most as usize + 1, ListingError::Barren(most + 1)));
+    }
+
+    #[test]
+    fn a_marker_without_end_is_refused() {
+        let mut listing = Listing::new(Api::default(), "");
+        listing.accept(&page(&["a"], Some(&"m".repeat(MARKER_BYTES)))).unwrap();
+        let long = "m".repeat(MARKER_BYTES + 1);
+        let refused = listing.accept(&page(&["b"], Some(&long)));
+        assert_eq!(refused, Err(ListingError::LongMarker(MARKER_BYTES + 1)));
+        let circle = listing.accept(&page(&["b"], Some(&long[1..]))).unwrap_err();
+        assert!(circle.to_string().len() < 200, "{circle}");
+    }
+
+    proptest! {
+        /// Any server whose next marker depends on the marker that it is asked for, and on nothing
+        /// else: its listing ends by itself, or at the first marker that comes again.
+        #[test]
+        fn no_marker_is_asked_for_twice(
+            next in prop::collection::vec(prop::option::weighted(0.95, 0..40_usize), 40),
+        ) {
+            let mut listing = Listing::new(Api::default(), "");
+            let mut asked = HashSet::new();
+            let mut at = 0;
+            loop {
+                let Some(request) = listing.request() else {
+                    prop_assert_eq!(next[at], None);
+                    break;
+                };
+                prop_assert!(asked.insert(request.clone()));
+                // The first page is that of marker 0, as far as its content goes.
+                at = match request.strip_prefix(b"/list?next-marker=") {
+                    Some(marker) => std::str::from_utf8(marker).unwrap().parse().unwrap(),
+                    None => 0,
+                };
+                let marker = next[at].map(|marker| marker.to_string());
+                let name = format!("n{}", asked.len());
+                match listing.accept(&page(&[&name], marker.as_deref())) {
+                    Ok(names) => prop_assert_eq!(names.len(), 1),
+                    Err(error) => {
+                        let again = marker.unwrap();
+                        let path = format!("/list?next-marker={again}").into_bytes();
+                        prop_assert!(asked.contains(&path), "{again} was not asked for before");
+                        prop_assert_eq!(error, ListingError::Circle(again));
+                        break;
+                    }
+                }
+            }
         }
     }
 

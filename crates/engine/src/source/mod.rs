@@ -5,5 +5,6 @@
 
 pub mod listing;
 mod page;
+mod trail;
 
 pub use listing::{Api, Listing, ListingError};

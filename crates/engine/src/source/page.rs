@@ -23,17 +23,49 @@ pub(super) struct Fields<'f> {
 impl Fields<'_> {
     /// Reads a page; names go straight into one buffer.
     ///
+    /// Names may be any bytes, though JSON is UTF-8: file systems have names that are not, and
+    /// servers list them as they are, or with half a surrogate pair (U+DCFF for 0xFF). One such
+    /// name is no reason to do without all others.
+    ///
     /// # Errors
     /// What serde_json says of JSON that is none, or not of this shape.
     pub(super) fn read(self, body: &[u8]) -> Result<Page, serde_json::Error> {
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let page = self.deserialize(&mut json)?;
-        json.end()?;
-        Ok(page)
+        let read = |text| {
+            let mut json = serde_json::Deserializer::from_slice(body);
+            let page = Reader { fields: self, text }.deserialize(&mut json)?;
+            json.end()?;
+            Ok(page)
+        };
+        read(true).or_else(|error| match read(false) {
+            // Read as bytes, strings may hold what JSON forbids in them.
+            Ok(page) if !has_raw_control(body) => Ok(page),
+            _ => Err(error),
+        })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Fields<'_> {
+/// Whether a string of this JSON, which can be read otherwise, holds a control character that is
+/// not escaped (RFC 8259 section 7).
+fn has_raw_control(json: &[u8]) -> bool {
+    let (mut inside, mut escaped) = (false, false);
+    json.iter().any(|&byte| {
+        let plain = !std::mem::take(&mut escaped);
+        match byte {
+            b'"' if plain => inside = !inside,
+            b'\\' if plain => escaped = inside,
+            _ => {}
+        }
+        inside && byte < b' '
+    })
+}
+
+/// Reads a page, its names as text or as bytes.
+struct Reader<'f> {
+    fields: Fields<'f>,
+    text: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Page;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Page, D::Error> {
@@ -41,22 +73,22 @@ impl<'de> DeserializeSeed<'de> for Fields<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Fields<'_> {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Page;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object with the names in `{}`", self.names)
+        write!(f, "an object with the names in `{}`", self.fields.names)
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Page, M::Error> {
         let mut page = Page::default();
         while let Some(field) = map.next_key_seed(Text)? {
-            if field == self.names {
+            if field == self.fields.names {
                 if page.names.is_some() {
                     return Err(M::Error::custom(format_args!("`{field}` is there twice")));
                 }
-                page.names = Some(map.next_value_seed(NameList)?);
-            } else if self.markers.iter().any(|marker| field == *marker) {
+                page.names = Some(map.next_value_seed(NameList { text: self.text })?);
+            } else if self.fields.markers.iter().any(|marker| field == *marker) {
                 let marker = map.next_value_seed(Marker)?;
                 if page.marker.is_some() && page.marker != marker {
                     return Err(M::Error::custom("two different markers"));
@@ -98,7 +130,9 @@ impl<'de> Visitor<'de> for Text {
 }
 
 /// The array of names; `null` stands for none.
-struct NameList;
+struct NameList {
+    text: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for NameList {
     type Value = Names;
@@ -121,19 +155,26 @@ impl<'de> Visitor<'de> for NameList {
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Names, S::Error> {
         let mut names = Names::default();
-        while seq.next_element_seed(Append(&mut names))?.is_some() {}
+        let text = self.text;
+        while seq.next_element_seed(Append { names: &mut names, text })?.is_some() {}
         Ok(names)
     }
 }
 
 /// One name, appended without a string of its own.
-struct Append<'n>(&'n mut Names);
+struct Append<'n> {
+    names: &'n mut Names,
+    text: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for Append<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_str(self)
+        match self.text {
+            true => json.deserialize_str(self),
+            false => json.deserialize_bytes(self),
+        }
     }
 }
 
@@ -145,7 +186,11 @@ impl Visitor<'_> for Append<'_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<(), E> {
-        self.0.push(name.as_bytes()).map_err(|_| E::custom("a page of more than 4 GiB"))
+        self.visit_bytes(name.as_bytes())
+    }
+
+    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<(), E> {
+        self.names.push(name).map_err(|_| E::custom("a page of more than 4 GiB"))
     }
 }
 
@@ -221,6 +266,40 @@ mod tests {
         }
     }
 
+    fn read_bytes(json: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+        let page = Fields { names: "FileNames", markers: &["NextMarker".to_owned()] };
+        let page = page.read(json).map_err(|error| error.to_string())?;
+        Ok(page.names.unwrap().iter().map(<[u8]>::to_vec).collect())
+    }
+
+    #[test]
+    fn names_may_be_any_bytes() {
+        for (json, name) in [
+            (&br#"["\ud800"]"#[..], &b"\xED\xA0\x80"[..]),
+            (br#"["\udcff\n"]"#, b"\xED\xB3\xBF\n"),
+            (br#"["\ud83d\ude00"]"#, "\u{1F600}".as_bytes()),
+            (b"[\"\xFF\"]", b"\xFF"),
+            (b"[\"a\xC0\xAFb\"]", b"a\xC0\xAFb"),
+            (b"[\"\xFF\\u0001\\\"\"]", b"\xFF\x01\""),
+        ] {
+            let page = [b"{\"x\": \"\xFF\", \n\"FileNames\": ", json, b"}"].concat();
+            assert_eq!(read_bytes(&page), Ok(vec![name.to_vec()]), "{}", json.escape_ascii());
+        }
+        // All else that JSON forbids stays forbidden beside them.
+        for json in [
+            &b"{\"FileNames\": [\"\xFF\", \"\x01\"]}"[..],
+            b"{\"FileNames\": [\"\xFF\\n\n\"]}",
+            b"{\"FileNames\": [\"\xFF\"], \"x\": \"\t\"}",
+            b"{\"FileNames\": [\"\xFF\\x\"]}",
+            b"{\"FileNames\": [\"\xFF\"], \"NextMarker\": \"\xFF\"}",
+            b"{\"FileNames\": [\"\xFF\"]} \"",
+            b"{\"FileNames\": [[255]]}",
+            b"{\"FileNames\": [\"\xFF\"",
+        ] {
+            assert!(read_bytes(json).is_err(), "{}", json.escape_ascii());
+        }
+    }
+
     #[test]
     fn refuses_what_is_no_page() {
         let deep = format!(r#"{{"x": {}"#, "[".repeat(100_000));
@@ -237,7 +316,6 @@ mod tests {
             r#"{"FileNames": ["a"], "FileNames": ["b"]}"#,
             r#"{"FileNames": [], "NextMarker": {"a": 1}}"#,
             r#"{"FileNames": [], "NextMarker": "a", "NextFile": "b"}"#,
-            r#"{"FileNames": ["\ud800"]}"#,
             "{\"FileNames\": [\"\u{1}\"]}",
             &deep,
         ] {

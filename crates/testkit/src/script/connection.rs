@@ -5,6 +5,7 @@ use crate::wait;
 use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Whether the connection goes on.
@@ -57,6 +58,16 @@ impl<'s> Connection<'s> {
                     // The peer's turn.
                     std::thread::yield_now();
                 }
+            }
+            Step::Endless(bytes) => {
+                // In large pieces: a system call for each few bytes would take all the time.
+                let bytes = bytes.repeat((64 << 10) / bytes.len().max(1) + 1);
+                while self.send(&bytes) == After::Open {
+                    if self.shared.ending.load(Ordering::Acquire) {
+                        break;
+                    }
+                }
+                return After::Over;
             }
             Step::ReadRequest => {
                 if self.request().is_none() {

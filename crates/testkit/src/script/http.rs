@@ -13,6 +13,30 @@ pub fn page<N: AsRef<str>>(names: impl IntoIterator<Item = N>, marker: Option<&s
     page.to_string().into_bytes()
 }
 
+/// A page of a listing whose names are any bytes: JSON but for those that are not UTF-8, which
+/// stand in it as they are.
+pub fn page_of_bytes(names: &[Vec<u8>], marker: Option<&str>) -> Vec<u8> {
+    let mut page = b"{\"FileNames\": [".to_vec();
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            page.push(b',');
+        }
+        page.push(b'"');
+        for chunk in name.utf8_chunks() {
+            let text = json!(chunk.valid()).to_string();
+            page.extend_from_slice(&text.as_bytes()[1..text.len() - 1]);
+            page.extend_from_slice(chunk.invalid());
+        }
+        page.push(b'"');
+    }
+    page.push(b']');
+    if let Some(marker) = marker {
+        page.extend_from_slice(format!(", \"NextMarker\": {}", json!(marker)).as_bytes());
+    }
+    page.push(b'}');
+    page
+}
+
 /// A response with its length: `status` is `200 OK`, `headers` are lines without their ends.
 pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut bytes = head(status, headers, Some(body.len()));

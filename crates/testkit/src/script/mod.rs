@@ -28,6 +28,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Sends bytes in pieces of this size, each in a packet of its own.
     Drip(Vec<u8>, usize),
+    /// Sends the same bytes again and again, until the peer has had enough.
+    Endless(Vec<u8>),
     /// Reads and records one more request without answering it.
     ReadRequest,
     /// Waits until the peer sends something or closes.

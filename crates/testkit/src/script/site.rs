@@ -1,7 +1,8 @@
 //! A file server that behaves, but for what a test says otherwise.
 
 use super::{Request, Script, Step, http};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use windrow_model::percent;
 
 /// The body that belongs to a name, unless a test gives another: from 0 to 2,047 bytes, different
@@ -17,16 +18,21 @@ pub fn body_of(name: &[u8]) -> Vec<u8> {
 }
 
 /// Names in one or more pages, each with [`body_of`] behind it.
+///
+/// Names may be any bytes; those that are not UTF-8 stand as they are in the JSON of a page.
 #[derive(Debug, Clone)]
 pub struct Site {
-    names: Vec<String>,
+    names: Arc<Vec<Vec<u8>>>,
+    known: Arc<HashSet<Vec<u8>>>,
     page: usize,
 }
 
 impl Site {
     /// A site of these names, on pages of 1,000.
-    pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self { names: names.into_iter().map(Into::into).collect(), page: 1000 }
+    pub fn new<N: Into<Vec<u8>>>(names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<Vec<u8>> = names.into_iter().map(Into::into).collect();
+        let known = names.iter().cloned().collect();
+        Self { names: Arc::new(names), known: Arc::new(known), page: 1000 }
     }
 
     /// `count` names `n0`, `n1`, ...
@@ -42,8 +48,7 @@ impl Site {
 
     /// What a run should store: name -> body.
     pub fn objects(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let names = self.names.iter().map(|name| name.clone().into_bytes());
-        names.map(|name| (name.clone(), body_of(&name))).collect()
+        self.known.iter().map(|name| (name.clone(), body_of(name))).collect()
     }
 
     /// Starts a server that behaves.
@@ -68,7 +73,7 @@ impl Site {
     /// What a server that behaves does.
     pub fn answer(&self, request: &Request) -> Vec<Step> {
         if let Some(name) = name_of(&request.target) {
-            return match self.names.iter().any(|own| own.as_bytes() == name) {
+            return match self.known.contains(&name) {
                 true => http::send_ok(&body_of(&name)),
                 false => http::send_status("404 Not Found"),
             };
@@ -82,7 +87,7 @@ impl Site {
         let end = self.names.len().min(first + self.page);
         let marker = (end < self.names.len()).then(|| end.to_string());
         let names = self.names.get(first..end).unwrap_or_default();
-        http::send_ok(&http::page(names, marker.as_deref()))
+        http::send_ok(&http::page_of_bytes(names, marker.as_deref()))
     }
 }
 

@@ -41,6 +41,32 @@ impl FileItem {
         Self { dest, method, dir, placed_in: None, content, name, ordinal, bytes, sum }
     }
 
+    fn place_in_dir(&mut self) -> Result<(), Errno> {
+        let at = memchr::memrchr(b'/', &self.name).map_or(0, |at| at + 1);
+        let file: Box<[u8]> = self.name[at..].into();
+        let dir = self.dir.clone();
+        let (method, dest) = (self.method, Arc::clone(&self.dest));
+        let dir_fd = dir.as_deref().map_or(dest.root(), AsFd::as_fd);
+        if name::is_plain(&file, dir.is_none()) {
+            match method.place(&dest, dir_fd, &file, &mut self.content) {
+                // A directory of other objects is there; the encoded form is the second place.
+                Err(Errno::ISDIR) => {}
+                other => return other,
+            }
+        }
+        let mut encoded = Vec::new();
+        name::encode_component(&file, name::Kind::File, &mut encoded);
+        match memchr::memrchr(b'/', &encoded) {
+            None => method.place(&dest, dir_fd, &encoded, &mut self.content),
+            Some(at) => {
+                let dir = tree::descend(dir_fd, &encoded[..at])?;
+                method.place(&dest, dir.as_fd(), &encoded[at + 1..], &mut self.content)?;
+                self.placed_in = Some(dir);
+                Ok(())
+            }
+        }
+    }
+
     fn dir_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_deref().map_or(self.dest.root(), AsFd::as_fd)
     }
@@ -64,28 +90,15 @@ impl Item for FileItem {
     }
 
     fn place(&mut self) -> Result<(), Errno> {
-        let at = memchr::memrchr(b'/', &self.name).map_or(0, |at| at + 1);
-        let file: Box<[u8]> = self.name[at..].into();
-        let dir = self.dir.clone();
-        let dir_fd = dir.as_deref().map_or(self.dest.root(), AsFd::as_fd);
-        if name::is_plain(&file, dir.is_none()) {
-            match self.method.place(&self.dest, dir_fd, &file, &mut self.content) {
-                // A directory of other objects is there; the encoded form is the second place.
-                Err(Errno::ISDIR) => {}
-                other => return other,
+        match self.place_in_dir() {
+            // Somebody removed the directory meanwhile: it is made again.
+            Err(Errno::NOENT) if self.dir.is_some() => {
+                let at = memchr::memrchr(b'/', &self.name).unwrap_or(0);
+                let dir = tree::walk(self.dest.root(), &self.name[..at])?;
+                self.dir = Some(Arc::new(dir));
+                self.place_in_dir()
             }
-        }
-        let mut encoded = Vec::new();
-        name::encode_component(&file, name::Kind::File, &mut encoded);
-        match memchr::memrchr(b'/', &encoded) {
-            None => self.method.place(&self.dest, dir_fd, &encoded, &mut self.content),
-            Some(at) => {
-                let dir = tree::descend(dir_fd, &encoded[..at])?;
-                let name = &encoded[at + 1..];
-                self.method.place(&self.dest, dir.as_fd(), name, &mut self.content)?;
-                self.placed_in = Some(dir);
-                Ok(())
-            }
+            other => other,
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
+pub(in crate::sink) enum Method {
     /// `O_TMPFILE`, then `linkat` of the descriptor (`AT_EMPTY_PATH`).
     Link,
     /// The same by way of `/proc/self/fd`, where the kernel wants a capability for the former.
@@ -52,7 +52,7 @@ const MODE: Mode = Mode::from_raw_mode(0o644);
 
 impl Method {
     /// Finds the cheapest way that the destination's file system has.
-    pub(super) fn probe(dest: &Arc<Destination>) -> Result<Self, Errno> {
+    pub(in crate::sink) fn probe(dest: &Arc<Destination>) -> Result<Self, Errno> {
         let name = unique();
         for method in [Self::Link, Self::LinkProc, Self::Rename] {
             let tried = method

@@ -8,14 +8,15 @@ mod method;
 mod tree;
 
 use super::dest::Destination;
-use super::errno::{fatal, sort};
+use super::errno::sort;
 use super::hand::Items;
 use super::writer::Writer;
 use super::{Body, CommitClock, Object, Sink, SinkError};
 use item::FileItem;
 pub(super) use method::Content;
-use method::Method;
+pub(super) use method::Method;
 use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -43,12 +44,11 @@ pub(super) struct FilesSink {
 impl FilesSink {
     pub(super) fn open(
         dest: Arc<Destination>,
+        method: Method,
         mut writer: Writer,
         most: usize,
         commit_interval: Duration,
     ) -> Result<Self, Error> {
-        let method = Method::probe(&dest)
-            .map_err(|errno| fatal(&dest.shown(), "cannot make files here", errno))?;
         let items = writer.list()?;
         let most = most.clamp(1, *HELD_FILES.end());
         Ok(Self {
@@ -69,17 +69,30 @@ impl FilesSink {
 
     fn make(&mut self, object: Object<'_>) -> Result<FileItem, Errno> {
         let name = object.name;
-        let dir = match memchr::memrchr(b'/', name) {
-            Some(at) => Some(self.tree.dir(self.dest.root(), &name[..at])?),
-            None => None,
+        let path = memchr::memrchr(b'/', name).map(|at| &name[..at]);
+        let open = |tree: &mut Tree, dest: &Destination| {
+            path.map(|path| tree.dir(dest.root(), path)).transpose()
         };
+        let mut dir = open(&mut self.tree, &self.dest)?;
         let mut sum = crc32c::crc32c(name);
         let bytes = object.body.len();
         let content = match object.body {
             Body::Bytes(body) => {
                 sum = crc32c::crc32c_append(sum, body);
-                let near = dir.as_deref().map_or(self.dest.root(), std::os::fd::AsFd::as_fd);
-                self.method.write(&self.dest, near, body)?
+                let write = |dir: &Option<Arc<OwnedFd>>| {
+                    let near = dir.as_deref().map_or(self.dest.root(), AsFd::as_fd);
+                    self.method.write(&self.dest, near, body)
+                };
+                match (write(&dir), path) {
+                    // Somebody removed the directory meanwhile: it is made again. (EPERM is what
+                    // ext4 says of a nameless file in a directory that is gone.)
+                    (Err(Errno::NOENT | Errno::PERM), Some(path)) => {
+                        self.tree.forget(path);
+                        dir = open(&mut self.tree, &self.dest)?;
+                        write(&dir)?
+                    }
+                    (written, _) => written?,
+                }
             }
             Body::Spool(mut spool) => {
                 let read = spool.read_all(|piece| {

@@ -16,7 +16,8 @@ fn sink(dir: &Path) -> FilesSink {
     let hand = Hand::new(dest.disk(), book, tar::KIND, every, dest.shown(), true);
     let writer = Writer::here(hand, 0);
     // Every file is placed at once.
-    FilesSink::open(dest, writer, 1, Duration::from_secs(5)).unwrap()
+    let method = Method::probe(&dest).unwrap();
+    FilesSink::open(dest, method, writer, 1, Duration::from_secs(5)).unwrap()
 }
 
 fn store(sink: &mut FilesSink, name: &[u8], body: &[u8]) -> Result<Receipt, SinkError> {
