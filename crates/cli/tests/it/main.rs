@@ -7,6 +7,7 @@ mod support;
 mod demo;
 mod directory;
 mod errors;
+mod faults;
 mod flags;
 mod framing;
 mod full_disk;
