@@ -8,6 +8,7 @@ use std::time::Duration;
 use windrow_engine::pipeline::{MaxFailures, Only};
 use windrow_engine::{Format, ShardSize};
 use windrow_model::FailureClass;
+use windrow_server::Faults;
 
 /// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
 #[derive(Debug, Parser)]
@@ -38,7 +39,7 @@ pub(crate) enum Command {
     /// Fetch every object of a source into a destination
     Get(Box<Get>),
     /// Serve objects that windrow can fetch: a folder, or a corpus that needs no disk
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Serve, fetch and check objects on this machine, and say what a billion would take
     Demo(Demo),
 }
@@ -232,6 +233,14 @@ pub(crate) struct Serve {
         env = "WINDROW_THREADS"
     )]
     pub(crate) threads: usize,
+
+    /// Misbehave at these rates, as in `503=1%,reset-body=0.2%,mix=5%`; docs/FAULTS.md has all
+    #[arg(long, value_name = "SPEC", env = "WINDROW_FAULTS")]
+    pub(crate) faults: Option<Faults>,
+
+    /// Count requests and tell at /-/stats; --faults does, too
+    #[arg(long, env = "WINDROW_STATS")]
+    pub(crate) stats: bool,
 
     /// End when standard input does: for a parent that must not leave a server behind
     #[arg(long, hide = true, env = "WINDROW_WITH_PARENT")]

@@ -38,6 +38,8 @@ pub(crate) fn run(args: &Serve) -> Outcome {
         page: args.page,
         latency: args.latency,
         threads: args.threads,
+        faults: args.faults.clone(),
+        stats: args.stats,
         ..Options::new(args.addr, content)
     })?;
     let url = format!("http://{}", server.addr());
@@ -46,6 +48,10 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     let _ = writeln!(out, "{url}").and_then(|()| out.flush());
     drop(out);
     say(&format!("serving {what}; fetch them with: windrow get {url} -o out/"));
+    if let Some(faults) = &args.faults {
+        // Set in the environment and forgotten, this would be a riddle.
+        say(&format!("misbehaving on demand: {faults}"));
+    }
 
     let orphaned = Arc::new(AtomicBool::new(false));
     if args.with_parent {

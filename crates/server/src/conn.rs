@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use crate::session::Session;
+use crate::session::{Ending, Session};
 use crate::worker::Worker;
 
 /// Answers that wait for a peer to read them, at most, in bytes and apart from one answer more.
@@ -42,6 +42,7 @@ pub(crate) async fn serve(stream: TcpStream, worker: Rc<Worker>) {
         due: VecDeque::new(),
         arrived: None,
         sleep: None,
+        pause: None,
         ended: false,
     };
     // An error means that the peer is gone, and there is nobody left to tell.
@@ -63,6 +64,8 @@ struct Connection {
     /// With a latency: when the last input arrived.
     arrived: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// The answer goes on when this is over.
+    pause: Option<Pin<Box<Sleep>>>,
     /// The peer sends nothing more.
     ended: bool,
 }
@@ -73,10 +76,14 @@ impl Connection {
         loop {
             let all_sent = self.poll_flush(cx)?.is_ready();
             if self.session.is_over() {
-                return match (all_sent, self.session.is_broken()) {
+                return match (all_sent, self.session.ending()) {
                     (false, _) => Poll::Pending,
-                    (true, false) => Poll::Ready(Ok(())),
-                    (true, true) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    (true, Ending::Orderly) => Poll::Ready(Ok(())),
+                    (true, Ending::Broken) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    (true, Ending::Reset) => {
+                        self.stream.set_zero_linger()?;
+                        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+                    }
                 };
             }
             // A body leaves piece by piece, one piece in memory at a time.
@@ -84,7 +91,12 @@ impl Connection {
                 return Poll::Pending;
             }
             if self.session.has_more() {
+                if let Some(pause) = &mut self.pause {
+                    ready!(pause.as_mut().poll(cx));
+                    self.pause = None;
+                }
                 self.append(|session, worker, out, limit| session.resume(&worker.site, out, limit));
+                self.pause = self.session.take_pause().map(|pause| Box::pin(sleep(pause)));
             } else {
                 ready!(self.poll_input(cx))?;
             }

@@ -150,6 +150,13 @@ impl Directory {
         Ok(())
     }
 
+    /// The marker of page `index` of the latest listing.
+    pub(crate) fn marker(&self, index: usize) -> Option<String> {
+        let names = self.latest()?;
+        let first = self.page.saturating_mul(index);
+        (index > 0 && first < names.len()).then(|| String::from(names[first - 1].clone()))
+    }
+
     fn latest(&self) -> Option<Names> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -5,6 +5,7 @@
 //! | `GET /list` | `{"FileNames":[...],"NextMarker":"..."}`, the marker absent on the last page |
 //! | `GET /list?next-marker=T` | the page that begins there |
 //! | `GET /get/{name}` | the object's bytes |
+//! | `GET /-/stats` | what was counted, with [`Options::stats`] or [`Options::faults`] only |
 //!
 //! It exists to try and to measure clients, so it must be faster than they are: threads that share
 //! nothing, one runtime each; every request that one read brings is answered in one write.
@@ -20,6 +21,7 @@
 
 mod conn;
 mod directory;
+mod faults;
 mod json;
 mod request;
 mod respond;
@@ -39,6 +41,8 @@ use tokio::sync::{mpsc, oneshot};
 use windrow_model::{Corpus, Error};
 
 use crate::directory::Directory;
+pub use crate::faults::Faults;
+use crate::faults::{Rehearsal, Stage};
 use crate::respond::Site;
 use crate::synthetic::Synthetic;
 use crate::worker::{Accepting, Counters, Worker};
@@ -63,12 +67,17 @@ pub struct Options {
     pub latency: Duration,
     /// Threads, at most 1,024; 0 is one per core.
     pub threads: usize,
+    /// How to misbehave; this counts, too.
+    pub faults: Option<Faults>,
+    /// Counts requests for objects and pages, and tells at `/-/stats`.
+    pub stats: bool,
 }
 
 impl Options {
-    /// Pages of 1,000 names, no latency, one thread per core.
+    /// Pages of 1,000 names, no latency, one thread per core, no faults.
     pub fn new(addr: SocketAddr, content: Content) -> Self {
-        Self { addr, content, page: 1000, latency: Duration::ZERO, threads: 0 }
+        let latency = Duration::ZERO;
+        Self { addr, content, page: 1000, latency, threads: 0, faults: None, stats: false }
     }
 }
 
@@ -109,7 +118,7 @@ impl Server {
     /// When the address cannot be bound, the directory cannot be opened, or an option is out of
     /// its bounds.
     pub fn start(options: Options) -> Result<Self, Error> {
-        let Options { addr, content, page, latency, threads } = options;
+        let Options { addr, content, page, latency, threads, faults, stats } = options;
         if page == 0 || page > MAX_PAGE {
             return Err(Error::usage(page.to_string(), "a page holds 1 to 1000000 names"));
         }
@@ -136,11 +145,19 @@ impl Server {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..threads).map(|_| mpsc::unbounded_channel()).unzip();
         let mut accepting = Some(Accepting { listener, threads: senders, stop: stopped });
-        let mut server = Self { addr, counters: Vec::new(), threads: Vec::new(), stop: Some(stop) };
+        let counters: Vec<_> = (0..threads).map(|_| Arc::new(Counters::default())).collect();
+        let rehearsal = (stats || faults.is_some()).then(|| {
+            let faults = faults.unwrap_or_else(Faults::none);
+            Arc::new(Rehearsal::new(site.clone(), faults, counters.clone()))
+        });
+        let mut server = Self { addr, counters, threads: Vec::new(), stop: Some(stop) };
         for (index, streams) in receivers.into_iter().enumerate() {
-            let counters = Arc::new(Counters::default());
-            server.counters.push(counters.clone());
-            let (site, accepting) = (site.clone(), accepting.take());
+            let counters = server.counters[index].clone();
+            let site = match &rehearsal {
+                Some(rehearsal) => Arc::new(Site::Rehearsed(Stage::new(rehearsal.clone(), index))),
+                None => site.clone(),
+            };
+            let accepting = accepting.take();
             let (report, started) = std_mpsc::channel();
             let failed = |why| Error::environment("server", "cannot start a thread").why(why);
             let thread = std::thread::Builder::new()

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use windrow_model::{Corpus, Ordinal, percent};
 
 use crate::directory::Directory;
+use crate::faults::{Play, Stage};
 use crate::request::{Connection, Method, Request};
 use crate::synthetic::Synthetic;
 
@@ -21,6 +23,20 @@ pub(crate) const PIECE_BYTES: usize = 256 << 10;
 pub(crate) enum Site {
     Synthetic(Synthetic),
     Directory(Directory),
+    /// One of the others, which misbehaves on demand.
+    Rehearsed(Stage),
+}
+
+impl Site {
+    /// The marker at which page `index` begins, the first being page 0; `None` for that and for
+    /// pages that there are not.
+    pub(crate) fn marker(&self, index: usize) -> Option<String> {
+        match self {
+            Self::Synthetic(synthetic) => synthetic.marker(index),
+            Self::Directory(directory) => directory.marker(index),
+            Self::Rehearsed(_) => None,
+        }
+    }
 }
 
 /// The statuses this server answers with.
@@ -90,25 +106,60 @@ impl Refusal {
 /// The part of a body that is still to come.
 #[derive(Debug)]
 pub(crate) enum Body {
-    Synthetic { corpus: Corpus, ordinal: Ordinal, from: u64 },
-    File { file: File, left: u64 },
+    Synthetic {
+        corpus: Corpus,
+        ordinal: Ordinal,
+        from: u64,
+    },
+    File {
+        file: File,
+        left: u64,
+    },
+    /// Not sent as it should be.
+    Play(Box<Play>),
+}
+
+/// What comes behind a piece of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece {
+    More,
+    /// More, after such a silence.
+    Pause(Duration),
+    Last(After),
+}
+
+/// What becomes of the connection after a body, beside what its request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Stays,
+    Closes,
+    Resets,
 }
 
 impl Body {
-    /// Appends the next piece; whether more is to come.
+    /// Bytes to come.
+    pub(crate) fn left(&self) -> u64 {
+        match self {
+            Self::Synthetic { corpus, from, .. } => corpus.size - from,
+            Self::File { left, .. } => *left,
+            Self::Play(play) => play.left(),
+        }
+    }
+
+    /// Appends the next piece.
     ///
     /// Reading a file may wait for the disk, and the other connections of this thread wait with
     /// it. That is accepted: files that are served for a trial lie in the page cache.
     ///
     /// # Errors
     /// When the announced length cannot be kept; the connection has to break off.
-    pub(crate) fn piece_into(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
-        match self {
+    pub(crate) fn piece_into(&mut self, out: &mut Vec<u8>) -> io::Result<Piece> {
+        let more = match self {
             Self::Synthetic { corpus, ordinal, from } => {
                 let len = piece(corpus.size - *from);
                 corpus.body_part_into(*ordinal, *from, len, out);
                 *from += len as u64;
-                Ok(*from < corpus.size)
+                *from < corpus.size
             }
             Self::File { file, left } => {
                 let len = piece(*left);
@@ -118,9 +169,11 @@ impl Body {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 *left -= len as u64;
-                Ok(*left > 0)
+                *left > 0
             }
-        }
+            Self::Play(play) => return play.piece_into(out),
+        };
+        Ok(if more { Piece::More } else { Piece::Last(After::Stays) })
     }
 }
 
@@ -131,9 +184,9 @@ pub(crate) fn piece(left: u64) -> usize {
 
 /// Appends the answer to one request, or its beginning: the body that is returned follows.
 ///
-/// Every answer to a well-formed request passes through here, so this is the place for a server
-/// that misbehaves on demand.
-#[inline]
+/// Every answer to a well-formed request passes through here; [`Site::Rehearsed`] is where a server
+/// misbehaves on demand.
+#[inline(always)] // Into the session's loop; what calls it beside that is not in a hurry.
 pub(crate) fn answer(site: &Site, request: &Request<'_>, out: &mut Vec<u8>) -> Option<Body> {
     let start = out.len();
     route(site, request, out).unwrap_or_else(|refusal| {
@@ -143,6 +196,7 @@ pub(crate) fn answer(site: &Site, request: &Request<'_>, out: &mut Vec<u8>) -> O
     })
 }
 
+#[inline(always)]
 fn route(site: &Site, request: &Request<'_>, out: &mut Vec<u8>) -> Result<Option<Body>, Refusal> {
     if request.method == Method::Other {
         return Err(Refusal::method());
@@ -152,25 +206,50 @@ fn route(site: &Site, request: &Request<'_>, out: &mut Vec<u8>) -> Result<Option
         return match site {
             Site::Synthetic(synthetic) => synthetic.get(name, request, out),
             Site::Directory(directory) => directory.get(&name_of(name)?, request, out),
+            Site::Rehearsed(stage) => Ok(stage.object(request, out)),
         };
     }
     let (path, query) = split_query(target);
     if path != b"/list" {
+        if let Site::Rehearsed(stage) = site
+            && path == STATS
+        {
+            page_into(request, out, |out| {
+                stage.stats_into(out);
+                Ok(())
+            })?;
+            return Ok(None);
+        }
         return Err(Refusal::new(
             Status::NotFound,
             "this server offers GET /list, GET /list?next-marker=MARKER and GET /get/NAME",
         ));
     }
     let marker = marker_of(query);
-    page_into(request, out, |out| match site {
+    if let Site::Rehearsed(stage) = site {
+        return Ok(stage.listing(request, marker, out));
+    }
+    page_into(request, out, |out| list_into(site, marker, out))?;
+    Ok(None)
+}
+
+/// Appends the page that begins at `marker`, as JSON.
+pub(crate) fn list_into(
+    site: &Site,
+    marker: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    match site {
         Site::Synthetic(synthetic) => synthetic.list(marker, out),
         Site::Directory(directory) => directory.list(marker, out),
-    })?;
-    Ok(None)
+        // A stage stands before a site that is none.
+        Site::Rehearsed(_) => Err(Refusal::no_object()),
+    }
 }
 
 /// The path and query of `http://host/path?query`, which every server has to accept
 /// (RFC 9112 section 3.2.2).
+#[inline(always)]
 fn origin_form(target: &[u8]) -> &[u8] {
     match target.get(..7) {
         Some(scheme) if scheme.eq_ignore_ascii_case(b"http://") => {
@@ -202,10 +281,13 @@ fn marker_of(query: &[u8]) -> Option<&[u8]> {
         .filter(|marker| !marker.is_empty())
 }
 
+/// Where a server that counts tells what it counted.
+const STATS: &[u8] = b"/-/stats";
+
 const JSON_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
 
-/// Renders a page straight into the output; its length is filled in afterwards.
-fn page_into(
+/// Renders JSON straight into the output; its length is filled in afterwards.
+pub(crate) fn page_into(
     request: &Request<'_>,
     out: &mut Vec<u8>,
     render: impl FnOnce(&mut Vec<u8>) -> Result<(), Refusal>,
@@ -232,7 +314,14 @@ pub(crate) fn object_head_into(length: u64, connection: Connection, out: &mut Ve
     head_into("200 OK", "application/octet-stream", length, connection, out);
 }
 
-fn head_into(status: &str, kind: &str, length: u64, connection: Connection, out: &mut Vec<u8>) {
+/// Appends the head of an answer; more header lines may follow the status in its text.
+pub(crate) fn head_into(
+    status: &str,
+    kind: &str,
+    length: u64,
+    connection: Connection,
+    out: &mut Vec<u8>,
+) {
     write!(out, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}")
         .expect("a vector takes what is written");
     end_head_into(connection, out);

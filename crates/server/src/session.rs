@@ -4,7 +4,8 @@
 //! and when to write.
 
 use crate::request::{Connection, HEAD_BYTES, Memo, Method, Parsed, parse};
-use crate::respond::{Body, Site, answer};
+use crate::respond::{After, Body, Piece, Site, answer};
+use std::time::Duration;
 
 /// What is known about one connection between two reads.
 #[derive(Debug, Default)]
@@ -19,9 +20,22 @@ pub(crate) struct Session {
     body: Option<Body>,
     /// No request is answered any more.
     closing: bool,
-    /// The current answer cannot be completed.
-    broken: bool,
+    ending: Ending,
+    /// The answer goes on only after such a silence.
+    pause: Option<Duration>,
     requests: u64,
+}
+
+/// How the connection ends once it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Ending {
+    /// The peer can tell that it has every answer.
+    #[default]
+    Orderly,
+    /// The last answer could not be completed, and the peer must not take it for complete.
+    Broken,
+    /// By a reset.
+    Reset,
 }
 
 impl Session {
@@ -44,23 +58,32 @@ impl Session {
     }
 
     /// Goes on where the limit or a long body stopped it. Pieces of a body are appended one at a
-    /// time, so call it again when they are sent.
+    /// time, so call it again when they are sent, and not before the
+    /// [pause](Self::take_pause) is over.
     pub(crate) fn resume(&mut self, site: &Site, out: &mut Vec<u8>, limit: usize) {
         if let Some(body) = &mut self.body {
             match body.piece_into(out) {
-                Ok(true) => return,
-                Ok(false) => self.body = None,
-                Err(_) => {
-                    self.body = None;
-                    self.broken = true;
-                    self.closing = true;
+                Ok(Piece::More) => return,
+                Ok(Piece::Pause(pause)) => {
+                    self.pause = Some(pause);
                     return;
                 }
+                Ok(Piece::Last(After::Stays)) => self.body = None,
+                Ok(Piece::Last(After::Closes)) => return self.finish(Ending::Orderly),
+                Ok(Piece::Last(After::Resets)) => return self.finish(Ending::Reset),
+                Err(_) => return self.finish(Ending::Broken),
             }
         }
         if self.stalled {
             self.answer_rest(site, out, limit);
         }
+    }
+
+    fn finish(&mut self, ending: Ending) {
+        self.body = None;
+        self.rest = Vec::new();
+        self.closing = true;
+        self.ending = ending;
     }
 
     /// The peer sends nothing more.
@@ -103,7 +126,10 @@ impl Session {
                 Parsed::Request(request, used) => {
                     at += used;
                     self.requests += 1;
-                    self.body = answer(site, &request, out);
+                    // There is none yet; storing none would only look for what to drop.
+                    if let Some(body) = answer(site, &request, out) {
+                        self.body = Some(body);
+                    }
                     self.closing = request.connection == Connection::Closes;
                 }
                 Parsed::Refused(refusal) => {
@@ -135,9 +161,14 @@ impl Session {
         self.closing && self.body.is_none()
     }
 
-    /// Whether it has to end such that the peer cannot take the last answer for complete.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken
+    /// How it ends then.
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// Takes the silence that has to pass before it goes on.
+    pub(crate) fn take_pause(&mut self) -> Option<Duration> {
+        self.pause.take()
     }
 
     /// Takes the number of requests since the last call.
@@ -183,7 +214,7 @@ mod tests {
             session.end(site, &mut out);
             settle(&mut session, &mut out);
         }
-        assert!(session.is_over() && !session.is_broken());
+        assert!(session.is_over() && session.ending() == Ending::Orderly);
         sent
     }
 
@@ -283,6 +314,6 @@ mod tests {
         let mut session =
             Session { body: Some(Body::File { file, left: 5 }), ..Session::default() };
         session.resume(&site(1), &mut Vec::new(), 1);
-        assert!(session.is_over() && session.is_broken());
+        assert!(session.is_over() && session.ending() == Ending::Broken);
     }
 }

@@ -27,6 +27,7 @@ impl Synthetic {
     }
 
     /// Answers `GET /get/{raw}`.
+    #[inline(always)] // As `respond::answer`.
     pub(crate) fn get(
         &self,
         raw: &[u8],
@@ -74,6 +75,12 @@ impl Synthetic {
         }
         out.push(b'}');
         Ok(())
+    }
+
+    /// The marker of page `index`.
+    pub(crate) fn marker(&self, index: usize) -> Option<String> {
+        let first = self.page.saturating_mul(index as u64);
+        (index > 0 && first < self.corpus.count).then(|| first.to_string())
     }
 
     /// Reads a marker: exactly the text that [`list`](Self::list) writes, and inside the corpus.
