@@ -145,10 +145,14 @@ impl Packs {
         }
     }
 
+    /// The caller will be told that its object of so many bytes was taken: from here on it counts
+    /// as [unfinished](Packs::unfinished) until its record is committed.
+    pub(super) fn taken(&mut self, bytes: u64) {
+        self.taken.0 += 1;
+        self.taken.1 += bytes;
+    }
+
     /// An object is complete; `check` goes to the manifest. Says whether the pack is full now.
-    ///
-    /// From here on the object counts as [unfinished](Packs::unfinished) until its record is
-    /// committed.
     pub(super) fn complete(
         &mut self,
         ordinal: Ordinal,
@@ -164,8 +168,6 @@ impl Packs {
         batch.manifest.extend_from_slice(&check);
         batch.bytes += bytes;
         let is_full = pack.objects >= full.objects || pack.len() >= full.bytes;
-        self.taken.0 += 1;
-        self.taken.1 += bytes;
         if !is_full {
             self.settle()?;
         }

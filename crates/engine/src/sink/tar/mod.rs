@@ -62,6 +62,7 @@ impl TarSink {
         if self.packs.complete(object.ordinal, bytes, sum.to_le_bytes())? {
             self.seal()?;
         }
+        self.packs.taken(bytes);
         Ok(Receipt { ordinal: object.ordinal, bytes, place })
     }
 
