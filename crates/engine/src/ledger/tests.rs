@@ -120,7 +120,9 @@ fn a_tail_that_is_torn_is_cut_and_what_is_before_it_counts() {
             match load(&disk_of(&files), BOOT) {
                 Ok(past) => {
                     assert!(past.state.stored.is_subset(&whole), "{name} cut at {cut}");
-                    assert!(cut > 0 || past.state.stored.len() < whole.len() || name == "listing.wl");
+                    assert!(
+                        cut > 0 || past.state.stored.len() < whole.len() || name == "listing.wl"
+                    );
                 }
                 Err(error) => {
                     assert_eq!(name, "listing.wl", "cut at {cut}: {error}");
