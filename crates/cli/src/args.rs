@@ -78,6 +78,11 @@ pub(crate) struct Get {
     #[arg(long, value_name = "T", env = "WINDROW_RETRY_MAX_TIME", value_parser = parse_duration)]
     pub(crate) retry_max_time: Option<Duration>,
 
+    /// How long the server may be down before the run gives up, with exit 4 and nothing failed
+    #[arg(long, value_name = "T", default_value = "15m", env = "WINDROW_OUTAGE_MAX",
+          value_parser = parse_duration)]
+    pub(crate) outage_max: Duration,
+
     /// How long a server may send nothing while it owes an answer
     #[arg(long, value_name = "T", default_value = "30s", env = "WINDROW_TIMEOUT",
           value_parser = parse_duration)]

@@ -57,7 +57,7 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
         if let Some(ended) = run.wait(PERIOD) {
             break ended;
         }
-        progress.show(&run.report().snapshot());
+        progress.show(&run.report().snapshot(), run.outage());
         if let Some(stop) = signals.caught()
             && !told
         {
@@ -130,6 +130,7 @@ fn plan(args: &Get) -> Result<Plan, Error> {
     plan.retry = RetryPolicy {
         retries: args.retry,
         max_time: args.retry_max_time,
+        outage_max: args.outage_max,
         ..RetryPolicy::default()
     };
     plan.timeout = args.timeout;

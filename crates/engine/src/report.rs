@@ -42,6 +42,8 @@ pub struct CoreCounters {
     pub requests: Counter,
     /// Attempts that failed and are made again.
     pub retries: Counter,
+    /// Requests sent to see whether a server is back.
+    pub probes: Counter,
     /// Requests without an answer yet.
     pub in_flight: Counter,
     /// Objects that failed, by class.
@@ -82,6 +84,7 @@ impl Report {
             sum.bytes += core.bytes.get();
             sum.requests += core.requests.get();
             sum.retries += core.retries.get();
+            sum.probes += core.probes.get();
             sum.in_flight += core.in_flight.get();
             for (class, counter) in FailureClass::ALL.iter().zip(&core.failed) {
                 let failed = counter.get();
@@ -118,6 +121,8 @@ pub struct Snapshot {
     pub requests: u64,
     /// Attempts that failed and are made again.
     pub retries: u64,
+    /// Requests sent to see whether a server is back.
+    pub probes: u64,
     /// Requests without an answer yet.
     pub in_flight: u64,
     /// Time since the run began.
@@ -159,6 +164,8 @@ pub struct Summary {
     pub requests: u64,
     /// Attempts that failed and were made again.
     pub retries: u64,
+    /// Requests sent to see whether the server is back.
+    pub probes: u64,
     /// Pages of the listing.
     pub pages: u64,
     /// Failed objects by class.

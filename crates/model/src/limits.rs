@@ -103,3 +103,49 @@ pub const BACKOFF_BASE: Duration = Duration::from_millis(200);
 
 /// Longest wait of the backoff.
 pub const BACKOFF_CAP: Duration = Duration::from_secs(30);
+
+/// Failures in a row on one core after which its origin is suspected to be down.
+pub const OUTAGE_STREAK: u32 = 10;
+
+/// Requests that one core has under way when an origin is back; each answer allows one more, so
+/// they double with every round trip.
+pub const RAMP_START: usize = 4;
+
+/// From so many requests under way on one core, the ramp is over.
+pub const RAMP_END: usize = 256;
+
+/// How long before the first failure of a streak an outage is taken to have begun: cores notice
+/// it at different moments.
+pub const OUTAGE_SLACK: Duration = Duration::from_secs(1);
+
+/// First wait between two probes of an origin that is down; it doubles.
+pub const PROBE_BASE: Duration = Duration::from_millis(100);
+
+/// Longest wait between two probes; also, how long a probe without an answer holds back the next.
+pub const PROBE_CAP: Duration = Duration::from_secs(2);
+
+/// How long an origin may be down before a run gives up, unless `--outage-max` says otherwise.
+pub const OUTAGE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Outages of one origin that are remembered, to know which failures were theirs.
+pub const OUTAGES_KEPT: usize = 64;
+
+/// How often an object that may be final is looked at again, while others are under way whose
+/// answers will tell whether it is to blame itself.
+pub const TRIAL_PERIOD: Duration = Duration::from_millis(100);
+
+/// How often a core notes an object that it fetched, to ask for it again when it is in doubt
+/// whether the origin is down.
+pub const REFERENCE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Bytes of an object noted for that, at most.
+pub const REFERENCE_BYTES: u64 = 64 << 10;
+
+/// Retries that an origin gets ahead of any success, and at most saved up.
+pub const BUDGET_TOKENS: f64 = 500.0;
+
+/// What a success adds to the budget: one retry for ten successes.
+pub const BUDGET_PER_SUCCESS: f64 = 0.1;
+
+/// What the budget gains each second in any case.
+pub const BUDGET_PER_SECOND: f64 = 10.0;

@@ -14,6 +14,7 @@ mod listing;
 mod names;
 mod nginx;
 mod occupied;
+mod outage;
 mod pauses;
 mod python;
 mod retries;

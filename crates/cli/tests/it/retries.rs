@@ -190,21 +190,6 @@ fn a_server_that_stops_inside_a_body_is_not_waited_for() {
 }
 
 #[test]
-fn a_server_that_goes_away_fails_what_is_left() {
-    let site = Site::numbered(30);
-    let server = site.start_but(|_, name| name.map(|_| vec![Step::Hang]));
-    let place = Place::new();
-    let running =
-        place.get(&server.url()).args(["--retry", "1", "--cores", "1", "-c", "4"]).start();
-    server.until_asked("/get/", 4);
-    drop(server);
-    let done = running.finish().expect(1).sum_holds();
-    let done = done.figures([("listed", 30), ("stored", 0), ("failed", 30), ("retries", 30)]);
-    assert_eq!(done.failed("connect"), 30, "{:#}", done.summary());
-    assert_eq!(done.failures().len(), 30);
-}
-
-#[test]
 fn an_error_page_of_any_size_is_no_trouble() {
     for size in [0, 100, 300_000, 3_000_000] {
         let (site, server) =

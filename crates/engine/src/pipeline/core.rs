@@ -7,7 +7,7 @@ use super::worker::{Route, Worker};
 use crate::ledger::FailureLog;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::{Desk, Gate};
+use crate::schedule::{Access, Desk, Origin};
 use crate::sink::{Destination, Sinks};
 use crate::wire::h1::Template;
 use crate::wire::{Link, LinkOptions, ReadBuffer, Target, Watchdog};
@@ -31,7 +31,7 @@ pub(super) struct Parts {
     pub(super) sinks: Sinks,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) origin: Arc<Origin>,
     pub(super) failures: Arc<FailureLog>,
     pub(super) leases: Receiver<Lease>,
     /// Where the listing goes, on the core that reads it.
@@ -58,7 +58,8 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, report, control, gate, failures, leases, source } = parts;
+    let Parts { index, plan, dest, sinks, report, control, origin, failures, leases, source } =
+        parts;
     let template = template(&plan)?;
     let addrs = Target::resolve(&plan.url.origin).await.map_err(|error| {
         Error::environment(plan.url.origin.to_string(), "cannot find the host").why(error)
@@ -66,7 +67,11 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let target = Rc::new(Target::new(addrs));
     let hungry = Rc::new(Notify::new());
     let worker = Rc::new(RefCell::new(Worker {
-        desk: Desk::new(plan.retry, plan.seed ^ (index as u64).rotate_left(32)),
+        desk: Desk::new(
+            plan.retry,
+            Access::new(Arc::clone(&origin), Instant::now()),
+            plan.seed ^ (index as u64).rotate_left(32),
+        ),
         sink: sinks.open()?,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above()),
@@ -76,7 +81,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         core: index,
         failures,
         control: Arc::clone(&control),
-        gate: Arc::clone(&gate),
+        server: plan.url.origin.to_string(),
+        outage_max: plan.retry.longest_outage(),
         max_failures: plan.max_failures,
         max_object_size: plan.max_object_size,
         now: Instant::now(),
@@ -115,7 +121,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
             queue,
             report,
             control,
-            gate,
+            origin,
         }))
     });
 

@@ -16,7 +16,8 @@ pub use plan::{MaxFailures, Plan};
 use crate::ledger::FailureLog;
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
-use crate::schedule::Gate;
+use crate::schedule::Origin;
+pub use crate::schedule::Outage;
 use crate::sink::{Destination, Sinks};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
@@ -29,6 +30,7 @@ use windrow_model::{Error, Exit};
 pub struct Run {
     report: Arc<Report>,
     control: Arc<Control>,
+    origin: Arc<Origin>,
     ended: mpsc::Receiver<Ended>,
     setting: String,
 }
@@ -58,12 +60,18 @@ impl Run {
         let report = Arc::new(Report::new(plan.cores));
         let control = Arc::new(Control::default());
         let (send, ended) = mpsc::channel();
-        let run =
-            Self { report: Arc::clone(&report), control: Arc::clone(&control), ended, setting };
+        let origin = Arc::new(Origin::new(Instant::now(), plan.seed));
+        let run = Self {
+            report: Arc::clone(&report),
+            control: Arc::clone(&control),
+            origin: Arc::clone(&origin),
+            ended,
+            setting,
+        };
         std::thread::Builder::new()
             .name("run".into())
             .spawn(move || {
-                let ended = conduct(plan, Arc::new(dest), &report, &control);
+                let ended = conduct(plan, Arc::new(dest), &report, &control, &origin);
                 // Nobody may be waiting any more.
                 let _ = send.send(ended);
             })
@@ -79,6 +87,11 @@ impl Run {
     /// The counters, to look at while it runs.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Whether the server is down, or asked for a pause, at this moment.
+    pub fn outage(&self) -> Option<Outage> {
+        self.origin.outage(Instant::now())
     }
 
     /// Asks the run to end: what runs is finished, nothing is begun.
@@ -104,10 +117,11 @@ fn conduct(
     dest: Arc<Destination>,
     report: &Arc<Report>,
     control: &Arc<Control>,
+    origin: &Arc<Origin>,
 ) -> Ended {
     let began = Instant::now();
     let plan = Arc::new(plan);
-    let outcome = run_cores(&plan, &dest, report, control);
+    let outcome = run_cores(&plan, &dest, report, control, origin);
     let (latency, left) = outcome.unwrap_or_else(|error| {
         control.stop(Stop::Error(error));
         (latency_histogram(), None)
@@ -165,6 +179,7 @@ fn conduct(
         bytes: sums.bytes,
         requests: sums.requests,
         retries: sums.retries,
+        probes: sums.probes,
         pages: report.pages.load(Ordering::Relaxed),
         failures: sums.failures,
         seconds,
@@ -203,12 +218,12 @@ fn run_cores(
     dest: &Arc<Destination>,
     report: &Arc<Report>,
     control: &Arc<Control>,
+    origin: &Arc<Origin>,
 ) -> Result<Total, Error> {
     let failures = Arc::new(FailureLog::new(dest.open_failures()?));
     let sinks = Sinks::new(Arc::clone(dest), plan.format, plan.shard_size, plan.block_bytes());
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
-    let gate = Arc::new(Gate::new(Instant::now()));
     let mut threads = Vec::with_capacity(plan.cores);
     for index in 0..plan.cores {
         let parts = core::Parts {
@@ -218,7 +233,7 @@ fn run_cores(
             sinks: sinks.clone(),
             report: Arc::clone(report),
             control: Arc::clone(control),
-            gate: Arc::clone(&gate),
+            origin: Arc::clone(origin),
             failures: Arc::clone(&failures),
             leases: leases.clone(),
             // Core 0 reads the listing.

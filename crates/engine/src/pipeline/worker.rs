@@ -5,7 +5,7 @@ use super::plan::MaxFailures;
 use crate::ledger::{Failed, FailureLog};
 use crate::report::Report;
 use crate::rt::{Control, Stop};
-use crate::schedule::{Desk, Gate, Ticket, Verdict};
+use crate::schedule::{Desk, Errand, Next, Ticket, Verdict};
 use crate::sink::{Body, Object, Sink, SinkError};
 use crate::wire::Work;
 use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, Template, retry_after};
@@ -13,9 +13,9 @@ use hdrhistogram::Histogram;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
-use windrow_model::limits::NAME_BYTES;
+use windrow_model::limits::{NAME_BYTES, REFERENCE_BYTES};
 use windrow_model::percent::{self, Keep};
 use windrow_model::{Error, Failure, FailureClass};
 
@@ -30,7 +30,7 @@ pub(super) struct Route {
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct Flight {
-    ticket: Ticket,
+    errand: Errand,
     /// When it was rendered.
     sent: Instant,
     /// What the head says, once it is there.
@@ -56,8 +56,10 @@ pub(super) struct Worker {
     pub(super) core: usize,
     pub(super) failures: Arc<FailureLog>,
     pub(super) control: Arc<Control>,
-    /// Closed while the server asked for a pause.
-    pub(super) gate: Arc<Gate>,
+    /// The server, for people.
+    pub(super) server: String,
+    /// How long it may be down.
+    pub(super) outage_max: Duration,
     pub(super) max_failures: Option<MaxFailures>,
     pub(super) max_object_size: u64,
     pub(super) now: Instant,
@@ -83,9 +85,25 @@ impl Worker {
         if self.control.stopping() && !self.desk.stopped() {
             self.desk.stop();
         }
-        if self.desk.finished() || (self.desk.ready(now) && self.gate.is_open(now)) {
+        self.desk.access().sync(now);
+        self.check_outage();
+        if self.desk.finished() || self.desk.ready(now) || self.desk.may_probe(now) {
             self.wake_all();
         }
+    }
+
+    /// Gives the run up when the origin is down for too long. A pause that it asked for is kept
+    /// to its end first.
+    fn check_outage(&mut self) {
+        let Some(outage) = self.desk.access().origin().outage(self.now) else { return };
+        if outage.lasted < self.outage_max || !outage.pause.is_zero() || self.desk.stopped() {
+            return;
+        }
+        let seconds = outage.lasted.as_secs();
+        let what = format!("gave up: no request was answered for {seconds} s");
+        self.stop(Stop::Error(Error::environment(&self.server, what).why(outage.failure).hint(
+            "nothing failed because of it; what is missing is pending (--outage-max waits longer)",
+        )));
     }
 
     fn counters(&self) -> &crate::report::CoreCounters {
@@ -104,8 +122,7 @@ impl Worker {
         }
     }
 
-    fn store(&mut self, flight: Flight, body: Body<'_>) {
-        let Flight { ticket, sent, .. } = flight;
+    fn store(&mut self, ticket: Ticket, sent: Instant, body: Body<'_>) {
         if self.sink_failed {
             return self.desk.give_back(ticket);
         }
@@ -117,10 +134,18 @@ impl Worker {
                 counters.bytes.add(receipt.bytes);
                 let micros = self.now.saturating_duration_since(sent).as_micros();
                 self.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+                let now = self.now;
+                let access = self.desk.access();
+                if access.wants_reference() && receipt.bytes <= REFERENCE_BYTES {
+                    access.note(ticket.name(), now);
+                }
                 self.desk.settled(ticket);
                 self.check_finished();
             }
-            Err(SinkError::Object(failure)) => self.fail(ticket, failure),
+            Err(SinkError::Object(failure)) => {
+                let ticket = self.desk.refused(ticket);
+                self.fail(ticket, failure);
+            }
             Err(SinkError::Run(error)) => {
                 self.sink_failed = true;
                 self.desk.give_back(ticket);
@@ -135,27 +160,43 @@ impl Worker {
         self.wake_all();
     }
 
+    /// Writes down that an object failed for good.
     fn fail(&mut self, ticket: Ticket, failure: Failure) {
-        match self.desk.failed(ticket, failure, self.now) {
-            Verdict::Retry => self.counters().retries.add(1),
-            Verdict::Final(ticket) => {
-                let failed = Failed {
-                    ordinal: ticket.ordinal(),
-                    name: ticket.name(),
-                    attempts: ticket.attempts(),
-                    failure,
-                };
-                if let Err(error) = self.failures.record(failed) {
-                    // Not recorded is not settled: the object stays pending.
-                    let error = Error::environment("failures.jsonl", "cannot write").why(error);
-                    self.desk.revive(ticket);
-                    return self.stop(Stop::Error(error));
-                }
-                self.counters().failed[failure.class as usize].add(1);
-                self.check_max_failures();
-            }
+        let failed = Failed {
+            ordinal: ticket.ordinal(),
+            name: ticket.name(),
+            attempts: ticket.attempts(),
+            failure,
+        };
+        if let Err(error) = self.failures.record(failed) {
+            // Not recorded is not settled: the object stays pending.
+            let error = Error::environment("failures.jsonl", "cannot write").why(error);
+            self.desk.revive(ticket);
+            return self.stop(Stop::Error(error));
         }
+        self.counters().failed[failure.class as usize].add(1);
+        self.check_max_failures();
         self.check_finished();
+    }
+
+    /// Has the desk judge an attempt that ended; gives the ticket if its body is to be stored.
+    fn ended(
+        &mut self,
+        errand: Errand,
+        sent: Instant,
+        result: Result<(), Failure>,
+    ) -> Option<Ticket> {
+        let probe = errand.is_probe();
+        let verdict = self.desk.ended(errand, result, sent, self.now);
+        if probe || self.desk.access().ramping() {
+            self.wake_all();
+        }
+        match verdict {
+            Verdict::Store(ticket) => return Some(ticket),
+            Verdict::Final(ticket, failure) => self.fail(ticket, failure),
+            Verdict::Retry | Verdict::Nothing => self.check_finished(),
+        }
+        None
     }
 
     fn check_max_failures(&mut self) {
@@ -174,20 +215,29 @@ impl Worker {
     }
 
     /// Settles a flight whose response is complete.
-    fn arrived(&mut self, mut flight: Flight, whole: Option<&[u8]>) {
+    fn arrived(&mut self, flight: Flight, whole: Option<&[u8]>) {
         self.landed();
-        match flight.answer.take() {
-            Some(Err(failure)) => self.fail(flight.ticket, failure),
-            _ => match (whole, std::mem::take(&mut flight.body)) {
-                (Some(body), _) => self.store(flight, Body::Bytes(body)),
-                (None, Incoming::Empty) => self.store(flight, Body::Bytes(&[])),
-                (None, Incoming::Memory(memory)) => {
-                    self.store(flight, Body::Bytes(&memory));
-                    self.bodies.recycle(Incoming::Memory(memory));
-                }
-                (None, Incoming::Spool(mut spool)) => self.store(flight, Body::Spool(&mut spool)),
-            },
+        let Flight { errand, sent, answer, body } = flight;
+        let result = answer.map_or(Ok(()), |answer| answer.map(drop));
+        let Some(ticket) = self.ended(errand, sent, result) else {
+            return self.bodies.recycle(body);
+        };
+        match (whole, body) {
+            (Some(body), _) => self.store(ticket, sent, Body::Bytes(body)),
+            (None, Incoming::Empty) => self.store(ticket, sent, Body::Bytes(&[])),
+            (None, Incoming::Memory(memory)) => {
+                self.store(ticket, sent, Body::Bytes(&memory));
+                self.bodies.recycle(Incoming::Memory(memory));
+            }
+            (None, Incoming::Spool(mut spool)) => {
+                self.store(ticket, sent, Body::Spool(&mut spool));
+            }
         }
+    }
+
+    fn flight(&self, errand: Errand, now: Instant) -> Flight {
+        self.counters().in_flight.add(1);
+        Flight { errand, sent: now, answer: None, body: Incoming::Empty }
     }
 }
 
@@ -199,9 +249,12 @@ impl Exchange for Worker {
             if failure.retry()
                 && let Some(pause) = retry_after(raw, SystemTime::now())
             {
-                self.gate.pause(self.now, pause);
+                self.desk.access().origin().pause(self.now, pause, failure);
             }
             flight.answer = Some(Err(failure));
+            return Interest::Discard;
+        }
+        if let Errand::Reference(_) = flight.errand {
             return Interest::Discard;
         }
         let length = match head.framing {
@@ -243,10 +296,11 @@ impl Exchange for Worker {
         self.landed();
         self.bodies.recycle(std::mem::take(&mut flight.body));
         match loss {
-            Loss::Unanswered => self.desk.give_back(flight.ticket),
+            Loss::Failed(failure) if !self.desk.stopped() => {
+                self.ended(flight.errand, flight.sent, Err(failure));
+            }
             // The server is not to blame for what stopped the run.
-            Loss::Failed(_) if self.desk.stopped() => self.desk.give_back(flight.ticket),
-            Loss::Failed(failure) => self.fail(flight.ticket, failure),
+            _ => self.desk.unanswered(flight.errand, self.now),
         }
         self.check_finished();
     }
@@ -258,20 +312,26 @@ impl Work for Worker {
             if self.control.stopping() {
                 self.desk.stop();
             }
-            if self.paused(now) {
-                return None;
-            }
-            let ticket = self.desk.next(now)?;
+            let ticket = match self.desk.next(now)? {
+                Next::Send(ticket) => ticket,
+                Next::Again(ticket) => {
+                    self.counters().retries.add(1);
+                    ticket
+                }
+                Next::Failed(ticket, failure) => {
+                    self.fail(ticket, failure);
+                    continue;
+                }
+            };
             if self.desk.wants_lease() {
                 self.hungry.notify_one();
             }
             if ticket.name().len() > NAME_BYTES {
-                let detail = "the name is too long";
-                self.fail(ticket, Failure::new(FailureClass::Name, detail));
+                let ticket = self.desk.refused(ticket);
+                self.fail(ticket, Failure::new(FailureClass::Name, "the name is too long"));
                 continue;
             }
-            self.counters().in_flight.add(1);
-            return Some(Flight { ticket, sent: now, answer: None, body: Incoming::Empty });
+            return Some(self.flight(Errand::Object(ticket), now));
         }
     }
 
@@ -282,19 +342,34 @@ impl Work for Worker {
         if self.desk.finished() {
             return Poll::Ready(None);
         }
+        // A probe has a connection for itself.
+        if let Some(errand) = self.desk.probe(now) {
+            let counters = self.counters();
+            counters.probes.add(1);
+            if let Errand::Trial(ticket) = &errand
+                && ticket.attempts() > 0
+            {
+                counters.retries.add(1);
+            }
+            return Poll::Ready(Some(self.flight(errand, now)));
+        }
         self.idle.push(cx.waker().clone());
         Poll::Pending
     }
 
-    fn paused(&self, now: Instant) -> bool {
-        self.desk.stopped() || !self.gate.is_open(now)
+    fn paused(&mut self, flight: &Flight, now: Instant) -> bool {
+        self.desk.stopped()
+            || match flight.errand.is_probe() {
+                true => !self.desk.access().origin().paused_for(now).is_zero(),
+                false => !self.desk.access().origin().flows(now),
+            }
     }
 
     fn render(&mut self, flight: &Flight, out: &mut Vec<u8>) {
         let Route { before, behind, keep } = &self.route;
         self.template.render(out, |out| {
             out.extend_from_slice(before);
-            percent::encode_into(flight.ticket.name(), keep, out);
+            percent::encode_into(flight.errand.name(), keep, out);
             out.extend_from_slice(behind);
         });
         self.report.cores[self.core].requests.add(1);

@@ -25,9 +25,9 @@ pub trait Work: Exchange {
     /// The next request; waits for one, `None` when there will be none any more.
     fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<Self::Ticket>>;
 
-    /// Whether no request may be sent now, not even one that was taken already: the server asked
-    /// for a pause, or the run stops.
-    fn paused(&self, now: Instant) -> bool;
+    /// Whether a request that was taken already may not be sent now: the server asked for a
+    /// pause, or seems to be down, or the run stops.
+    fn paused(&mut self, ticket: &Self::Ticket, now: Instant) -> bool;
 
     /// Appends the bytes of a request.
     fn render(&mut self, ticket: &Self::Ticket, out: &mut Vec<u8>);
@@ -91,10 +91,6 @@ impl<W: Work> Link<W> {
         let mut raced = None;
         loop {
             let first = match raced.take() {
-                Some(ticket) if self.work.borrow().paused(Instant::now()) => {
-                    self.work.borrow_mut().lost(ticket, Loss::Unanswered);
-                    continue;
-                }
                 Some(ticket) => ticket,
                 None => {
                     let next = std::future::poll_fn(|cx| {
@@ -106,9 +102,13 @@ impl<W: Work> Link<W> {
                     }
                 }
             };
+            if self.paused(&first) {
+                self.work.borrow_mut().lost(first, Loss::Unanswered);
+                continue;
+            }
             match self.target.connect(self.options.connect_timeout).await {
                 // Things changed meanwhile.
-                Ok(_) if self.work.borrow().paused(Instant::now()) => {
+                Ok(_) if self.paused(&first) => {
                     self.work.borrow_mut().lost(first, Loss::Unanswered);
                 }
                 Ok(stream) => {
@@ -118,10 +118,21 @@ impl<W: Work> Link<W> {
                     raced = open.close(broken);
                 }
                 Err(failure) => {
-                    self.work.borrow_mut().lost(first, Loss::Failed(failure));
+                    let mut work = self.work.borrow_mut();
+                    work.tick(Instant::now());
+                    work.lost(first, Loss::Failed(failure));
                 }
             }
         }
+    }
+}
+
+impl<W: Work> Link<W> {
+    fn paused(&self, ticket: &W::Ticket) -> bool {
+        let now = Instant::now();
+        let mut work = self.work.borrow_mut();
+        work.tick(now);
+        work.paused(ticket, now)
     }
 }
 
@@ -179,6 +190,7 @@ impl<'l, W: Work> Open<'l, W> {
     /// Gives back what was not answered; the result is to be sent first on a fresh connection.
     fn close(self, broken: Broken) -> Option<W::Ticket> {
         let mut work = self.link.work.borrow_mut();
+        work.tick(Instant::now());
         self.session.dissolve(broken, &mut *work).or(self.carried)
     }
 

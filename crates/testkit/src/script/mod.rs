@@ -112,7 +112,18 @@ impl Script {
     /// # Panics
     /// When there is no port.
     pub fn start(answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        Self::start_on(0, answer)
+    }
+
+    /// The same on a port that is known: where another one ended, for a server that comes back.
+    ///
+    /// # Panics
+    /// When the port is taken.
+    pub fn start_on(
+        port: u16,
+        answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             answer: Box::new(answer),
@@ -129,6 +140,11 @@ impl Script {
     /// Its address, as a source for `get`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Every request so far.
