@@ -10,6 +10,7 @@ use windrow_engine::pipeline::MaxFailures;
 use windrow_engine::report::Summary;
 use windrow_engine::schedule::RetryPolicy;
 use windrow_engine::source;
+use windrow_engine::wire::Patience;
 use windrow_engine::{Ended, Format, Plan, Run};
 use windrow_model::Error;
 use windrow_model::url::Url;
@@ -133,7 +134,12 @@ fn plan(args: &Get) -> Result<Plan, Error> {
         outage_max: args.outage_max,
         ..RetryPolicy::default()
     };
-    plan.timeout = args.timeout;
+    plan.patience = Patience {
+        silence: args.timeout,
+        total: args.total_timeout,
+        min_speed: args.min_speed,
+        window: args.min_speed_window,
+    };
     plan.connect_timeout = args.connect_timeout;
     plan.memory = args.memory;
     plan.max_object_size = args.max_object_size;

@@ -149,3 +149,9 @@ pub const BUDGET_PER_SUCCESS: f64 = 0.1;
 
 /// What the budget gains each second in any case.
 pub const BUDGET_PER_SECOND: f64 = 10.0;
+
+/// Bytes each second below which a response is given up, unless `--min-speed` says otherwise.
+pub const MIN_SPEED: u64 = 1;
+
+/// Time over which that is an average.
+pub const MIN_SPEED_WINDOW: Duration = Duration::from_secs(20);

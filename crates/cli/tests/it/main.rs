@@ -20,5 +20,6 @@ mod python;
 mod retries;
 mod rules;
 mod signals;
+mod slow;
 mod synthetic;
 mod tar;

@@ -97,7 +97,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let options = LinkOptions {
         depth: plan.pipeline,
         connect_timeout: plan.connect_timeout,
-        timeout: plan.timeout,
+        patience: plan.patience,
     };
     for _ in 0..plan.links(index) {
         let link = Link::new(

@@ -44,7 +44,7 @@ impl Feed {
             Rc::clone(&self.target),
             self.template.clone(),
             plan.connect_timeout,
-            plan.timeout,
+            plan.patience,
             PAGE_BYTES as u64,
         );
         let mut listing = Listing::new(plan.api.clone(), plan.url.base.as_str());

@@ -3,12 +3,14 @@
 use crate::schedule::RetryPolicy;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
+use crate::wire::Patience;
 use std::path::PathBuf;
 use std::time::Duration;
 use windrow_model::Error;
 use windrow_model::limits::{
     AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, CONCURRENCY, DIRECTORY_HANDLES,
-    OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, RESERVED_FDS,
+    MIN_SPEED, MIN_SPEED_WINDOW, OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH,
+    RESERVED_FDS,
 };
 use windrow_model::url::Url;
 
@@ -33,8 +35,8 @@ pub struct Plan {
     pub pipeline: usize,
     /// When to try again.
     pub retry: RetryPolicy,
-    /// How long a server may send nothing while it owes a response.
-    pub timeout: Duration,
+    /// How long responses may take.
+    pub patience: Patience,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// Memory for bodies and buffers, in bytes.
@@ -87,7 +89,12 @@ impl Plan {
             concurrency: None,
             pipeline: 1,
             retry: RetryPolicy::default(),
-            timeout: Duration::from_secs(30),
+            patience: Patience {
+                silence: Duration::from_secs(30),
+                total: None,
+                min_speed: MIN_SPEED,
+                window: MIN_SPEED_WINDOW,
+            },
             connect_timeout: Duration::from_secs(10),
             memory: 256 << 20,
             max_object_size: OBJECT_BYTES,

@@ -1,10 +1,11 @@
 //! One request at a time, with its whole response in memory: for listings.
 
 use super::h1::{Broken, Exchange, Head, Interest, Loss, Session, Template};
+use super::pace::{Pace, Patience};
 use super::target::Target;
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpStream;
 use windrow_model::{Failure, FailureClass};
 
@@ -29,7 +30,7 @@ pub struct Client {
     target: Rc<Target>,
     template: Template,
     connect_timeout: Duration,
-    timeout: Duration,
+    patience: Patience,
     /// Most bytes of one body.
     bound: u64,
     kept: Option<(TcpStream, Session<()>)>,
@@ -42,11 +43,11 @@ impl Client {
         target: Rc<Target>,
         template: Template,
         connect_timeout: Duration,
-        timeout: Duration,
+        patience: Patience,
         bound: u64,
     ) -> Self {
         let buffer = vec![0; 128 << 10];
-        Self { target, template, connect_timeout, timeout, bound, kept: None, buffer }
+        Self { target, template, connect_timeout, patience, bound, kept: None, buffer }
     }
 
     /// Asks for `path` (path and query, percent-encoded).
@@ -82,11 +83,12 @@ impl Client {
         self.template.render(&mut request, |out| out.extend_from_slice(path));
         let mut answer = Answer { bound: self.bound, ..Answer::default() };
         session.sent(());
-        let limit = self.timeout;
-        let broken = match tokio::time::timeout(limit, write_all(&stream, &request)).await {
-            Ok(Ok(())) => self.read(&stream, &mut session, &mut answer).await,
+        let mut pace = Pace::new(self.patience, Instant::now());
+        pace.begin(Instant::now());
+        let broken = match in_time(&pace, write_all(&stream, &request)).await {
+            Ok(Ok(())) => self.read(&stream, &mut session, &mut answer, pace).await,
             Ok(Err(_)) => Some(Broken::Closed),
-            Err(_) => Some(timed_out()),
+            Err(broken) => Some(broken),
         };
         if answer.complete {
             if broken.is_none() && !session.closing() {
@@ -106,11 +108,13 @@ impl Client {
         stream: &TcpStream,
         session: &mut Session<()>,
         answer: &mut Answer,
+        mut pace: Pace,
     ) -> Option<Broken> {
         let mut filled = 0;
         loop {
-            let Ok(ready) = tokio::time::timeout(self.timeout, stream.readable()).await else {
-                return Some(timed_out());
+            let ready = match in_time(&pace, stream.readable()).await {
+                Ok(ready) => ready,
+                Err(broken) => return Some(broken),
             };
             let len = match ready.and_then(|()| stream.try_read(&mut self.buffer[filled..])) {
                 Ok(len) => len,
@@ -127,6 +131,7 @@ impl Client {
                 return Some(session.end_of_input(&self.buffer[..filled], answer));
             }
             filled += len;
+            pace.received(len, false, true, true, Instant::now());
             match session.receive(&self.buffer[..filled], answer) {
                 Ok(used) => {
                     self.buffer.copy_within(used..filled, 0);
@@ -141,9 +146,15 @@ impl Client {
     }
 }
 
-fn timed_out() -> Broken {
-    let detail = "the server sent nothing for too long";
-    Broken::Failed(Failure::new(FailureClass::Timeout, detail))
+/// Waits for something that the server is to do in time.
+async fn in_time<T>(pace: &Pace, what: impl Future<Output = T>) -> Result<T, Broken> {
+    match pace.deadline() {
+        None => Ok(what.await),
+        Some((at, late)) => {
+            let ended = tokio::time::timeout_at(at.into(), what).await;
+            ended.map_err(|_| Broken::Failed(late.failure()))
+        }
+    }
 }
 
 async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! of tickets and a few hundred bytes: the read buffer belongs to the core.
 
 use super::h1::{Broken, Exchange, Loss, Session};
+use super::pace::{Late, Pace, Patience};
 use super::target::Target;
 use super::watch::Watch;
 use std::cell::RefCell;
@@ -56,8 +57,8 @@ pub struct LinkOptions {
     pub depth: usize,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// How long a server may send nothing while it owes a response.
-    pub timeout: Duration,
+    /// How long responses may take.
+    pub patience: Patience,
 }
 
 /// A place for one connection at a time, which is opened when there is work and opened again
@@ -146,6 +147,9 @@ struct Open<'l, W: Work> {
     written: usize,
     /// Bytes of an unfinished response.
     rest: Vec<u8>,
+    pace: Pace,
+    /// What the deadline that is set stands for.
+    late: Late,
     /// When the last response was complete, while nothing is under way.
     idle_since: Option<Instant>,
     /// The last thing that happened was a read.
@@ -161,6 +165,7 @@ const OUT_BYTES: usize = 64 << 10;
 
 impl<'l, W: Work> Open<'l, W> {
     fn new(link: &'l Link<W>, stream: TcpStream, first: W::Ticket) -> Self {
+        let now = Instant::now();
         let mut open = Self {
             link,
             stream,
@@ -168,16 +173,18 @@ impl<'l, W: Work> Open<'l, W> {
             out: Vec::new(),
             written: 0,
             rest: Vec::new(),
+            pace: Pace::new(link.options.patience, now),
+            late: Late::Silent,
             idle_since: None,
             has_read: false,
             mute: false,
             carried: None,
         };
-        let now = Instant::now();
         let mut work = link.work.borrow_mut();
         work.tick(now);
         open.send(&mut work, first);
-        open.watch(now);
+        open.pace.begin(now);
+        open.watch();
         drop(work);
         open
     }
@@ -198,8 +205,7 @@ impl<'l, W: Work> Open<'l, W> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         self.link.watch.register(cx);
         if self.link.watch.take_expired() {
-            let detail = "the server sent nothing for too long";
-            return Poll::Ready(Broken::Failed(Failure::new(FailureClass::Timeout, detail)));
+            return Poll::Ready(Broken::Failed(self.late.failure()));
         }
         if self.session.waiting() > 0 {
             self.refill();
@@ -252,7 +258,8 @@ impl<'l, W: Work> Open<'l, W> {
                 self.send(&mut work, ticket);
                 drop(work);
                 self.refill();
-                self.watch(now);
+                self.pace.begin(now);
+                self.watch();
                 Poll::Pending
             }
             Poll::Ready(None) => Poll::Ready(Broken::Announced),
@@ -275,10 +282,11 @@ impl<'l, W: Work> Open<'l, W> {
         }
     }
 
-    /// The server owes something from `now` on, or nothing.
-    fn watch(&self, now: Instant) {
-        let owed = self.session.waiting() > 0;
-        self.link.watch.set(owed.then(|| now + self.link.options.timeout));
+    /// Sets the deadline of what the server owes, if anything.
+    fn watch(&mut self) {
+        let deadline = self.pace.deadline();
+        self.late = deadline.map_or(self.late, |(_, late)| late);
+        self.link.watch.set(deadline.map(|(at, _)| at));
     }
 
     fn write(&mut self, cx: &mut Context<'_>) {
@@ -322,13 +330,18 @@ impl<'l, W: Work> Open<'l, W> {
         }
         buffer[..begun].copy_from_slice(&self.rest);
         let input = &buffer[..begun + len];
+        let answered = self.session.answered();
         let used = match self.session.receive(input, &mut *work) {
             Ok(used) => used,
             Err(broken) => return Poll::Ready(Err(broken)),
         };
         self.rest.clear();
         self.rest.extend_from_slice(&input[used..]);
-        self.watch(now);
+        let begun = !self.rest.is_empty() || !self.session.between_responses();
+        let owed = self.session.waiting() > 0;
+        self.pace.excuse(self.link.watch.take_delay());
+        self.pace.received(len, self.session.answered() > answered, owed, begun, now);
+        self.watch();
         Poll::Ready(Ok(()))
     }
 

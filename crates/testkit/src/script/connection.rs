@@ -5,6 +5,7 @@ use crate::wait;
 use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Whether the connection goes on.
@@ -56,6 +57,15 @@ impl<'s> Connection<'s> {
                     }
                     // The peer's turn.
                     std::thread::yield_now();
+                }
+            }
+            Step::Trickle(bytes, period) => {
+                for byte in bytes {
+                    let ending = self.shared.ending.load(Ordering::Acquire);
+                    if ending || self.send(&[byte]) == After::Over {
+                        return After::Over;
+                    }
+                    std::thread::sleep(period); // tidy: sleep-ok: this is what the server is like
                 }
             }
             Step::ReadRequest => {

@@ -19,7 +19,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One thing that a server does on a connection.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Sends bytes in pieces of this size, each in a packet of its own.
     Drip(Vec<u8>, usize),
+    /// Sends bytes one by one, with so much time between: a server that is slow.
+    Trickle(Vec<u8>, Duration),
     /// Reads and records one more request without answering it.
     ReadRequest,
     /// Waits until the peer sends something or closes.
