@@ -102,6 +102,10 @@ pub(crate) struct Get {
           value_parser = parse_duration)]
     pub(crate) min_speed_window: Duration,
 
+    /// Do not send the last requests of a run a second time when they take too long
+    #[arg(long, env = "WINDROW_NO_HEDGE")]
+    pub(crate) no_hedge: bool,
+
     /// How long connecting may take
     #[arg(long, value_name = "T", default_value = "10s", env = "WINDROW_CONNECT_TIMEOUT",
           value_parser = parse_duration)]

@@ -140,6 +140,7 @@ fn plan(args: &Get) -> Result<Plan, Error> {
         min_speed: args.min_speed,
         window: args.min_speed_window,
     };
+    plan.hedge = !args.no_hedge;
     plan.connect_timeout = args.connect_timeout;
     plan.memory = args.memory;
     plan.max_object_size = args.max_object_size;

@@ -98,6 +98,7 @@ impl Progress {
                     "requests": now.requests,
                     "retries": now.retries,
                     "probes": now.probes,
+                    "hedges": now.hedges,
                     "outage_seconds": outage.map(|outage| outage.lasted.as_secs_f64()),
                     "in_flight": now.in_flight,
                     "objects_per_second": objects,

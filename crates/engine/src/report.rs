@@ -44,6 +44,8 @@ pub struct CoreCounters {
     pub retries: Counter,
     /// Requests sent to see whether a server is back.
     pub probes: Counter,
+    /// Requests sent a second time, the first having taken too long.
+    pub hedges: Counter,
     /// Requests without an answer yet.
     pub in_flight: Counter,
     /// Objects that failed, by class.
@@ -85,6 +87,7 @@ impl Report {
             sum.requests += core.requests.get();
             sum.retries += core.retries.get();
             sum.probes += core.probes.get();
+            sum.hedges += core.hedges.get();
             sum.in_flight += core.in_flight.get();
             for (class, counter) in FailureClass::ALL.iter().zip(&core.failed) {
                 let failed = counter.get();
@@ -123,6 +126,8 @@ pub struct Snapshot {
     pub retries: u64,
     /// Requests sent to see whether a server is back.
     pub probes: u64,
+    /// Requests sent a second time, the first having taken too long.
+    pub hedges: u64,
     /// Requests without an answer yet.
     pub in_flight: u64,
     /// Time since the run began.
@@ -166,6 +171,8 @@ pub struct Summary {
     pub retries: u64,
     /// Requests sent to see whether the server is back.
     pub probes: u64,
+    /// Requests sent a second time, the first having taken too long.
+    pub hedges: u64,
     /// Pages of the listing.
     pub pages: u64,
     /// Failed objects by class.

@@ -155,3 +155,19 @@ pub const MIN_SPEED: u64 = 1;
 
 /// Time over which that is an average.
 pub const MIN_SPEED_WINDOW: Duration = Duration::from_secs(20);
+
+/// At the end of a run a request is sent a second time when it is out for so many times as long
+/// as 95 of 100 took.
+pub const HEDGE_FACTOR: u32 = 4;
+
+/// No request is sent a second time sooner.
+pub const HEDGE_FLOOR: Duration = Duration::from_millis(500);
+
+/// One request of so many may be a second one, or [`HEDGES_OUT`] in all if that is more.
+pub const HEDGE_SHARE: u64 = 20;
+
+/// Second requests under way at once, over all cores (and at least one for each).
+pub const HEDGES_OUT: usize = 16;
+
+/// A body of which so much has come is not asked for a second time: it is under way.
+pub const HEDGE_BYTES: u64 = 256 << 10;

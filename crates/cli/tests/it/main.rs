@@ -10,6 +10,7 @@ mod errors;
 mod flags;
 mod framing;
 mod full_disk;
+mod hedges;
 mod listing;
 mod names;
 mod nginx;

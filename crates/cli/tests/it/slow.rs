@@ -35,7 +35,7 @@ fn a_response_that_trickles_is_dropped_and_asked_for_again() {
             let (site, server) = trickling(1, head_too);
             let place = Place::new();
             let get = place.get(&server.url()).args(QUICK).args(["--pipeline", pipeline]);
-            let done = get.run().complete(10).figures([("retries", 1)]);
+            let done = get.arg("--no-hedge").run().complete(10).figures([("retries", 1)]);
             assert_same(&stored(&done), &site.objects());
         }
     }
@@ -46,7 +46,7 @@ fn a_response_that_always_trickles_is_a_timeout() {
     for settings in [&QUICK[..], &["--min-speed", "0", "--total-timeout", "400ms"]] {
         let (_, server) = trickling(usize::MAX, false);
         let place = Place::new();
-        let get = place.get(&server.url()).args(["--retry", "1"]).args(settings);
+        let get = place.get(&server.url()).args(["--retry", "1", "--no-hedge"]).args(settings);
         let done = get.run().expect(1).sum_holds();
         let done = done.figures([("stored", 9), ("failed", 1)]);
         assert_eq!(done.failed("timeout"), 1, "{:#}", done.summary());
@@ -87,7 +87,7 @@ fn slow_connections_hold_up_no_other() {
         slow.then(|| vec![Step::Send(head), Step::Trickle(body, PERIOD)])
     });
     let place = Place::new();
-    let get = place.get(&server.url()).args(["-c", "10", "--cores", "2"]).args(QUICK);
+    let get = place.get(&server.url()).args(["-c", "10", "--cores", "2", "--no-hedge"]).args(QUICK);
     let done = get.run().complete(2000);
     assert_same(&stored(&done), &site.objects());
     // While the first of them was borne with, others were answered as ever.

@@ -2,12 +2,13 @@
 
 use super::body::Bodies;
 use super::feed;
+use super::flights::Flights;
 use super::plan::Plan;
 use super::worker::{Route, Worker};
 use crate::ledger::FailureLog;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::{Access, Desk, Origin};
+use crate::schedule::{Access, Desk, Hedge, Origin};
 use crate::sink::{Destination, Sinks};
 use crate::wire::h1::Template;
 use crate::wire::{Link, LinkOptions, ReadBuffer, Target, Watchdog};
@@ -66,12 +67,16 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     })?;
     let target = Rc::new(Target::new(addrs));
     let hungry = Rc::new(Notify::new());
+    let over = Rc::new(Notify::new());
     let worker = Rc::new(RefCell::new(Worker {
         desk: Desk::new(
             plan.retry,
             Access::new(Arc::clone(&origin), Instant::now()),
             plan.seed ^ (index as u64).rotate_left(32),
         ),
+        flights: Flights::default(),
+        hedge: Hedge::new(plan.hedge, plan.cores),
+        hedge_after: None,
         sink: sinks.open()?,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above()),
@@ -89,6 +94,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         sink_failed: false,
         idle: Vec::new(),
         hungry: Rc::clone(&hungry),
+        over: Rc::clone(&over),
     }));
 
     let mut watchdog = Watchdog::new(TICK);
@@ -110,8 +116,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         links.spawn_local(link.run());
     }
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
-    let overdue = Rc::new(Notify::new());
-    let ticker = spawn_local(tick(Rc::clone(&worker), watchdog, Rc::clone(&overdue)));
+    let ticker = spawn_local(tick(Rc::clone(&worker), watchdog, Rc::clone(&over)));
     let lister = source.map(|queue| {
         spawn_local(feed::list(feed::Feed {
             plan,
@@ -129,7 +134,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         let ended = tokio::select! {
             ended = links.join_next() => ended,
             // What still runs when the time to stop is over is given up; its tasks stay pending.
-            () = overdue.notified() => break links.shutdown().await,
+            // So are requests whose twin was answered.
+            () = over.notified() => break links.shutdown().await,
         };
         match ended {
             None => break,
@@ -176,7 +182,7 @@ async fn take_leases(worker: Rc<RefCell<Worker>>, leases: Receiver<Lease>, hungr
     }
 }
 
-async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, overdue: Rc<Notify>) {
+async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, over: Rc<Notify>) {
     let mut stopped = None;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -186,7 +192,7 @@ async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, overdue: Rc<N
         worker.borrow_mut().tend(now);
         watchdog.sweep(now);
         if worker.borrow().desk.stopped() && now - *stopped.get_or_insert(now) >= STOP_GRACE {
-            overdue.notify_one();
+            over.notify_one();
         }
     }
 }

@@ -7,6 +7,7 @@
 mod body;
 mod core;
 mod feed;
+mod flights;
 mod plan;
 mod worker;
 
@@ -180,6 +181,7 @@ fn conduct(
         requests: sums.requests,
         retries: sums.retries,
         probes: sums.probes,
+        hedges: sums.hedges,
         pages: report.pages.load(Ordering::Relaxed),
         failures: sums.failures,
         seconds,

@@ -37,6 +37,8 @@ pub struct Plan {
     pub retry: RetryPolicy,
     /// How long responses may take.
     pub patience: Patience,
+    /// Whether the last requests of a run may be sent a second time.
+    pub hedge: bool,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// Memory for bodies and buffers, in bytes.
@@ -95,6 +97,7 @@ impl Plan {
                 min_speed: MIN_SPEED,
                 window: MIN_SPEED_WINDOW,
             },
+            hedge: true,
             connect_timeout: Duration::from_secs(10),
             memory: 256 << 20,
             max_object_size: OBJECT_BYTES,

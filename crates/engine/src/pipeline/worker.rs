@@ -1,11 +1,12 @@
 //! One core's hands: takes tasks from the desk, has them fetched, gives bodies to the sink.
 
 use super::body::{Bodies, Incoming};
+use super::flights::{FlightId, Flights};
 use super::plan::MaxFailures;
 use crate::ledger::{Failed, FailureLog};
 use crate::report::Report;
 use crate::rt::{Control, Stop};
-use crate::schedule::{Desk, Errand, Next, Ticket, Verdict};
+use crate::schedule::{Desk, Errand, Hedge, Next, Ticket, Verdict};
 use crate::sink::{Body, Object, Sink, SinkError};
 use crate::wire::Work;
 use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, Template, retry_after};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
-use windrow_model::limits::{NAME_BYTES, REFERENCE_BYTES};
+use windrow_model::limits::{HEDGE_BYTES, NAME_BYTES, REFERENCE_BYTES};
 use windrow_model::percent::{self, Keep};
 use windrow_model::{Error, Failure, FailureClass};
 
@@ -27,15 +28,25 @@ pub(super) struct Route {
     pub(super) keep: Keep,
 }
 
-/// A request under way.
+/// What belongs to a request under way, beside its errand.
 #[derive(Debug)]
 pub(super) struct Flight {
-    errand: Errand,
-    /// When it was rendered.
+    /// When it was begun.
     sent: Instant,
     /// What the head says, once it is there.
     answer: Option<Result<Option<u64>, Failure>>,
     body: Incoming,
+}
+
+impl Flight {
+    fn new(now: Instant) -> Self {
+        Self { sent: now, answer: None, body: Incoming::Empty }
+    }
+
+    /// Whether so much of a body has come that it is better waited for.
+    fn is_well_under_way(&self) -> bool {
+        self.body.len() > HEDGE_BYTES
+    }
 }
 
 const TOO_LARGE: Failure = Failure {
@@ -47,6 +58,11 @@ const TOO_LARGE: Failure = Failure {
 /// One core's state.
 pub(super) struct Worker {
     pub(super) desk: Desk,
+    pub(super) flights: Flights<Errand, Flight>,
+    pub(super) hedge: Option<Hedge>,
+    /// How long a request may be out before it is sent a second time; looked up once in a tick,
+    /// and only when the end is near.
+    pub(super) hedge_after: Option<Duration>,
     pub(super) sink: Box<dyn Sink>,
     pub(super) latency: Histogram<u64>,
     pub(super) bodies: Bodies,
@@ -69,6 +85,8 @@ pub(super) struct Worker {
     pub(super) idle: Vec<Waker>,
     /// Told when the desk has room for another lease.
     pub(super) hungry: Rc<Notify>,
+    /// Told when links have to be ended: nobody waits for what they wait for.
+    pub(super) over: Rc<Notify>,
 }
 
 impl Worker {
@@ -87,9 +105,48 @@ impl Worker {
         }
         self.desk.access().sync(now);
         self.check_outage();
-        if self.desk.finished() || self.desk.ready(now) || self.desk.may_probe(now) {
+        self.hedge_after = (self.hedge.is_some() && self.desk.is_tail()).then(|| {
+            let p95 = self.latency.value_at_quantile(0.95);
+            Hedge::patience(Duration::from_micros(p95))
+        });
+        if self.desk.finished()
+            || self.desk.ready(now)
+            || self.desk.may_probe(now)
+            || self.straggler(now).is_some()
+        {
             self.wake_all();
         }
+        // Requests for which nobody waits would hold their links, and the run, up to a timeout.
+        if self.desk.finished() && self.desk.out() == 0 && !self.flights.is_empty() {
+            self.over.notify_one();
+        }
+    }
+
+    /// The request that is out for longest, if it is to be sent a second time.
+    fn straggler(&self, now: Instant) -> Option<usize> {
+        let (hedge, after) = (self.hedge.as_ref()?, self.hedge_after?);
+        let sums = self.counters();
+        if !hedge.allows(self.flights.seconds(), sums.hedges.get(), sums.requests.get()) {
+            return None;
+        }
+        let late = self.flights.alone().filter(|(_, errand, flight)| {
+            !matches!(errand, Errand::Reference(_))
+                && now.saturating_duration_since(flight.sent) > after
+                && !flight.is_well_under_way()
+        });
+        late.min_by_key(|(_, _, flight)| flight.sent).map(|(index, ..)| index)
+    }
+
+    /// Sends that request a second time, unless nothing may be sent.
+    fn second(&mut self, now: Instant) -> Option<FlightId> {
+        let index = self.straggler(now)?;
+        if !self.desk.is_tail() || !self.desk.access().origin().flows(now) {
+            return None;
+        }
+        let counters = self.counters();
+        counters.hedges.add(1);
+        counters.in_flight.add(1);
+        Some(self.flights.second(index, Flight::new(now)))
     }
 
     /// Gives the run up when the origin is down for too long. A pause that it asked for is kept
@@ -110,9 +167,18 @@ impl Worker {
         &self.report.cores[self.core]
     }
 
-    /// A request is no longer under way.
-    fn landed(&mut self) {
-        self.counters().in_flight.sub(1);
+    /// A request is no longer under way. Gives its errand, if that ends with it; `decides` is
+    /// whether it does even though another request for it is out.
+    fn landed(&mut self, id: FlightId, decides: bool) -> (Option<Errand>, Flight) {
+        let landed = self.flights.land(id, decides);
+        let mut gone = u64::from(!landed.was_orphan);
+        if let Some(orphan) = landed.orphan {
+            gone += 1;
+            self.bodies.recycle(std::mem::take(&mut orphan.body));
+        }
+        let (errand, flight) = (landed.errand, landed.cargo);
+        self.counters().in_flight.sub(gone);
+        (errand, flight)
     }
 
     /// A task has its outcome, or came back: perhaps it was the last.
@@ -215,11 +281,12 @@ impl Worker {
     }
 
     /// Settles a flight whose response is complete.
-    fn arrived(&mut self, flight: Flight, whole: Option<&[u8]>) {
-        self.landed();
-        let Flight { errand, sent, answer, body } = flight;
+    fn arrived(&mut self, id: FlightId, whole: Option<&[u8]>) {
+        let answer = self.flights.cargo(&id).answer.take();
         let result = answer.map_or(Ok(()), |answer| answer.map(drop));
-        let Some(ticket) = self.ended(errand, sent, result) else {
+        let decides = result.err().is_none_or(|failure| !failure.retry());
+        let (errand, Flight { sent, body, .. }) = self.landed(id, decides);
+        let Some(ticket) = self.judged(errand, sent, result) else {
             return self.bodies.recycle(body);
         };
         match (whole, body) {
@@ -235,26 +302,43 @@ impl Worker {
         }
     }
 
-    fn flight(&self, errand: Errand, now: Instant) -> Flight {
+    /// What an attempt means; the ticket if its body is to be stored.
+    fn judged(
+        &mut self,
+        errand: Option<Errand>,
+        sent: Instant,
+        result: Result<(), Failure>,
+    ) -> Option<Ticket> {
+        match errand {
+            Some(errand) => self.ended(errand, sent, result),
+            None => {
+                // Another request has the errand, or had it; of the server it tells all the same.
+                self.desk.witness(result, false, sent, self.now);
+                None
+            }
+        }
+    }
+
+    fn flight(&mut self, errand: Errand, now: Instant) -> FlightId {
         self.counters().in_flight.add(1);
-        Flight { errand, sent: now, answer: None, body: Incoming::Empty }
+        self.flights.first(errand, Flight::new(now))
     }
 }
 
 impl Exchange for Worker {
-    type Ticket = Flight;
+    type Ticket = FlightId;
 
-    fn head(&mut self, flight: &mut Flight, head: &Head, raw: &[u8]) -> Interest {
+    fn head(&mut self, id: &mut FlightId, head: &Head, raw: &[u8]) -> Interest {
         if let Some(failure) = Failure::of_status(head.status) {
             if failure.retry()
                 && let Some(pause) = retry_after(raw, SystemTime::now())
             {
                 self.desk.access().origin().pause(self.now, pause, failure);
             }
-            flight.answer = Some(Err(failure));
+            self.flights.cargo(id).answer = Some(Err(failure));
             return Interest::Discard;
         }
-        if let Errand::Reference(_) = flight.errand {
+        if let None | Some(Errand::Reference(_)) = self.flights.errand(id) {
             return Interest::Discard;
         }
         let length = match head.framing {
@@ -265,15 +349,19 @@ impl Exchange for Worker {
             Framing::Empty => Some(0),
             Framing::Chunked | Framing::UntilClose => None,
         };
-        flight.answer = Some(Ok(length));
+        self.flights.cargo(id).answer = Some(Ok(length));
         Interest::Take
     }
 
-    fn whole(&mut self, flight: Flight, body: &[u8]) {
-        self.arrived(flight, Some(body));
+    fn whole(&mut self, id: FlightId, body: &[u8]) {
+        self.arrived(id, Some(body));
     }
 
-    fn data(&mut self, flight: &mut Flight, bytes: &[u8]) -> Result<(), Failure> {
+    fn data(&mut self, id: &mut FlightId, bytes: &[u8]) -> Result<(), Failure> {
+        if self.flights.errand(id).is_none() {
+            return Err(Failure::new(FailureClass::Reset, "nobody waits for the body any more"));
+        }
+        let flight = self.flights.cargo(id);
         let length = match flight.answer {
             Some(Ok(length)) => length,
             _ => None,
@@ -288,26 +376,33 @@ impl Exchange for Worker {
         })
     }
 
-    fn end(&mut self, flight: Flight) {
-        self.arrived(flight, None);
+    fn end(&mut self, id: FlightId) {
+        self.arrived(id, None);
     }
 
-    fn lost(&mut self, mut flight: Flight, loss: Loss) {
-        self.landed();
-        self.bodies.recycle(std::mem::take(&mut flight.body));
-        match loss {
-            Loss::Failed(failure) if !self.desk.stopped() => {
-                self.ended(flight.errand, flight.sent, Err(failure));
+    fn lost(&mut self, id: FlightId, loss: Loss) {
+        // The server is not to blame for what stopped the run.
+        let failure = match loss {
+            Loss::Failed(failure) if !self.desk.stopped() => Some(failure),
+            _ => None,
+        };
+        let wanted = self.flights.errand(&id).is_some();
+        let decides = failure.is_some_and(|failure| !failure.retry());
+        let (errand, flight) = self.landed(id, decides);
+        self.bodies.recycle(flight.body);
+        match (failure, errand) {
+            (Some(failure), errand) if wanted => {
+                self.judged(errand, flight.sent, Err(failure));
             }
-            // The server is not to blame for what stopped the run.
-            _ => self.desk.unanswered(flight.errand, self.now),
+            (_, Some(errand)) => self.desk.unanswered(errand, self.now),
+            (_, None) => {}
         }
         self.check_finished();
     }
 }
 
 impl Work for Worker {
-    fn next(&mut self, now: Instant) -> Option<Flight> {
+    fn next(&mut self, now: Instant) -> Option<FlightId> {
         loop {
             if self.control.stopping() {
                 self.desk.stop();
@@ -335,9 +430,9 @@ impl Work for Worker {
         }
     }
 
-    fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<Flight>> {
-        if let Some(flight) = self.next(now) {
-            return Poll::Ready(Some(flight));
+    fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<FlightId>> {
+        if let Some(id) = self.next(now) {
+            return Poll::Ready(Some(id));
         }
         if self.desk.finished() {
             return Poll::Ready(None);
@@ -353,23 +448,29 @@ impl Work for Worker {
             }
             return Poll::Ready(Some(self.flight(errand, now)));
         }
+        if let Some(id) = self.second(now) {
+            return Poll::Ready(Some(id));
+        }
         self.idle.push(cx.waker().clone());
         Poll::Pending
     }
 
-    fn paused(&mut self, flight: &Flight, now: Instant) -> bool {
+    fn paused(&mut self, id: &FlightId, now: Instant) -> bool {
         self.desk.stopped()
-            || match flight.errand.is_probe() {
-                true => !self.desk.access().origin().paused_for(now).is_zero(),
-                false => !self.desk.access().origin().flows(now),
+            || match self.flights.errand(id).map(Errand::is_probe) {
+                Some(true) => !self.desk.access().origin().paused_for(now).is_zero(),
+                Some(false) => !self.desk.access().origin().flows(now),
+                // The other request was answered meanwhile.
+                None => true,
             }
     }
 
-    fn render(&mut self, flight: &Flight, out: &mut Vec<u8>) {
+    fn render(&mut self, id: &FlightId, out: &mut Vec<u8>) {
         let Route { before, behind, keep } = &self.route;
+        let name = self.flights.errand(id).map_or(&[][..], Errand::name);
         self.template.render(out, |out| {
             out.extend_from_slice(before);
-            percent::encode_into(flight.errand.name(), keep, out);
+            percent::encode_into(name, keep, out);
             out.extend_from_slice(behind);
         });
         self.report.cores[self.core].requests.add(1);

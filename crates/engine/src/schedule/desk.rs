@@ -297,33 +297,43 @@ impl Desk {
             Errand::Trial(ticket) => (Some(ticket), Some(Probe::Trial)),
             Errand::Reference(name) => (None, Some(Probe::Reference(name))),
         };
-        let own = match result {
-            Ok(()) => true,
-            Err(failure) => self.is_own(failure),
-        };
-        let failed = match (&result, &probe) {
-            (_, Some(probe)) if own => {
-                self.access.probe_answered(sent, now, probe);
-                None
+        let again = ticket.as_ref().is_some_and(|ticket| ticket.trouble.is_some());
+        let own = match &probe {
+            Some(probe) => {
+                let own = result.err().is_none_or(|failure| self.is_own(failure));
+                match own {
+                    true => self.access.probe_answered(sent, now, probe),
+                    false => self.access.origin().probe_failed(sent, now, probe),
+                }
+                own
             }
-            (_, Some(probe)) => {
-                self.access.origin().probe_failed(sent, now, probe);
-                None
-            }
-            (Err(failure), None) if !own => Some(*failure),
-            _ => None,
+            None => self.witness(result, again, sent, now),
         };
-        if let Some(failure) = failed {
-            self.access.failed(sent, now, failure);
-        } else if result.is_ok() || result.is_err_and(|failure| !failure.retry()) {
-            let again = ticket.as_ref().is_some_and(|ticket| ticket.trouble.is_some());
-            self.access.answered(sent, again);
-        }
         match (ticket, result) {
             (None, _) => Verdict::Nothing,
             (Some(ticket), Ok(())) => Verdict::Store(ticket),
             (Some(ticket), Err(failure)) => self.failed(ticket, failure, own, sent, now),
         }
+    }
+
+    /// Learns of the origin from an attempt that was sent at `sent` and ended at `now`, but for
+    /// what becomes of its object. True if the origin is not to blame for the result.
+    pub fn witness(
+        &mut self,
+        result: Result<(), Failure>,
+        again: bool,
+        sent: Instant,
+        now: Instant,
+    ) -> bool {
+        match result {
+            Err(failure) if !self.is_own(failure) => {
+                self.access.failed(sent, now, failure);
+                return false;
+            }
+            Err(failure) if failure.retry() => {}
+            _ => self.access.answered(sent, again),
+        }
+        true
     }
 
     /// Whether a failure says nothing about the origin but that it is there.
@@ -408,6 +418,16 @@ impl Desk {
                 && self.leases.is_empty()
                 && self.returned.is_empty()
                 && self.waiting.is_empty())
+    }
+
+    /// Whether no task is left but those that are out, or that wait for another attempt.
+    pub fn is_tail(&self) -> bool {
+        self.exhausted && !self.stopped && self.leases.is_empty() && self.returned.is_empty()
+    }
+
+    /// Tasks that are out.
+    pub fn out(&self) -> usize {
+        self.out
     }
 
     /// Tasks that the desk took and that have no outcome.

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod budget;
 pub mod desk;
 pub mod gate;
+pub mod hedge;
 pub mod origin;
 #[cfg(test)]
 mod simulation;
@@ -16,6 +17,7 @@ pub use access::Access;
 pub use backoff::RetryPolicy;
 pub use desk::{Desk, Errand, Next, Ticket, Verdict};
 pub use gate::Gate;
+pub use hedge::Hedge;
 pub use origin::{Fault, Origin, Outage, Probe};
 
 /// SplitMix64: jitter needs no better.
