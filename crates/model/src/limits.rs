@@ -68,11 +68,25 @@ pub const AUTO_CONNECTIONS_PER_CORE: usize = 64;
 /// Connections for each core when `--concurrency` is `auto` and requests are pipelined.
 pub const AUTO_PIPELINED_CONNECTIONS_PER_CORE: usize = 4;
 
-/// File descriptors kept for everything that is not a connection.
-pub const RESERVED_FDS: usize = 48;
+/// File descriptors kept for what a process has once: the terminal, the destination, signals.
+pub const RESERVED_FDS: usize = 24;
 
-/// Directory handles that one core of the files sink keeps open, at most.
-pub const DIRECTORY_HANDLES: usize = 64;
+/// File descriptors kept for what each core has: its runtime, an open pack, a file on its way.
+pub const CORE_FDS: usize = 8;
+
+/// Where fewer than so many beside those are left for each core, fewer cores work.
+pub const LEAST_CORE_FDS: usize = 16;
+
+/// Directory handles that one core of the files sink keeps open, at most. A listing in order needs
+/// a few; with more than these a run would not fit into 64 open files.
+pub const DIRECTORY_HANDLES: usize = 24;
+
+/// Files without a name yet that one core of the files sink may hold open, at most; where open
+/// files are few, the plan leaves room for less.
+pub const HELD_FILES: usize = 64;
+
+/// How long a connection is waited with when this machine has no descriptor or port for it.
+pub const STARVED: Duration = Duration::from_millis(250);
 
 /// Bytes that one core collects before it writes to its open pack, at most and at least; between
 /// them `--memory` decides.

@@ -5,6 +5,7 @@
 mod support;
 
 mod demo;
+mod descriptors;
 mod directory;
 mod errors;
 mod flags;

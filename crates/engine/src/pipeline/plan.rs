@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use windrow_model::Error;
 use windrow_model::limits::{
-    AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, CONCURRENCY, DIRECTORY_HANDLES,
-    MIN_SPEED, MIN_SPEED_WINDOW, OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH,
-    RESERVED_FDS,
+    AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, CONCURRENCY, CORE_FDS,
+    DIRECTORY_HANDLES, HELD_FILES, LEAST_CORE_FDS, MIN_SPEED, MIN_SPEED_WINDOW, OBJECT_BYTES,
+    PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, RESERVED_FDS,
 };
 use windrow_model::url::Url;
 
@@ -57,6 +57,10 @@ pub struct Plan {
     pub seed: u64,
     /// Connections of all cores together; settled before a run.
     pub(super) connections: usize,
+    /// Directory handles that there is room for on each core; settled before a run.
+    pub(super) directories: usize,
+    /// Files without a name that there is room for on each core; settled before a run.
+    pub(super) held_files: usize,
 }
 
 /// How many failed objects are too many.
@@ -107,6 +111,8 @@ impl Plan {
             fresh: false,
             seed: 0,
             connections: 1,
+            directories: 0,
+            held_files: 0,
         }
     }
 
@@ -137,16 +143,22 @@ impl Plan {
         };
         // No core without a connection.
         self.cores = self.cores.min(connections);
-        let handles = match self.format {
-            Format::Files => DIRECTORY_HANDLES,
-            _ => 4,
-        };
-        let kept = RESERVED_FDS + self.cores * (handles + 4);
-        let room = files.saturating_sub(kept);
+        // Fewer cores rather than none: some connections, directories and files for each.
+        let fixed = |cores: usize| RESERVED_FDS + cores * CORE_FDS;
+        while self.cores > 1 && files < fixed(self.cores) + self.cores * LEAST_CORE_FDS {
+            self.cores -= 1;
+        }
+        let room = files.saturating_sub(fixed(self.cores));
+        if self.format == Format::Files {
+            let share = room / 4 / self.cores;
+            self.directories = DIRECTORY_HANDLES.min(share);
+            self.held_files = HELD_FILES.min(share);
+        }
+        // A connection and the file that a large body on it goes to.
+        let room = (room - self.cores * (self.directories + self.held_files)) / 2;
         if room < self.cores {
-            let what = format!("{files} open files are too few for {} cores", self.cores);
-            return Err(Error::environment("ulimit -n", what)
-                .hint("raise the limit, or use fewer cores: `--cores 1`"));
+            let what = format!("{files} open files are too few");
+            return Err(Error::environment("ulimit -n", what).hint("64 are enough"));
         }
         self.connections = connections.min(room);
         Ok(self)
@@ -180,5 +192,40 @@ impl Plan {
         // Of the pipelined requests of a connection only one has a body under way.
         let share = self.memory / 2 / (self.connections as u64).max(1);
         usize::try_from(share).unwrap_or(usize::MAX).clamp(16 << 10, 4 << 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(format: Format, cores: usize, files: usize) -> Result<Plan, Error> {
+        let url = Url::parse("http://127.0.0.1:1").expect("a URL");
+        let mut plan = Plan::new(url, "out", format);
+        plan.cores = cores;
+        plan.settle(files)
+    }
+
+    #[test]
+    fn a_run_fits_into_the_open_files_that_there_are() {
+        for format in [Format::Files, Format::Tar, Format::Null] {
+            for cores in [1, 2, 3, 8, 64, 1024] {
+                for files in (64..2000).chain([4096, 65_536, usize::MAX]) {
+                    let plan = settled(format, cores, files).expect("64 are enough");
+                    let Plan { cores: own, connections, directories, held_files, .. } = plan;
+                    assert!(own >= 1 && own <= cores && connections >= own);
+                    let used = RESERVED_FDS
+                        + own * (CORE_FDS + directories + held_files)
+                        + connections * 2;
+                    assert!(used <= files, "{used} of {files} for {cores} cores");
+                    if format == Format::Files {
+                        assert!(directories >= 4 && held_files >= 4, "{files}, {cores}");
+                    }
+                }
+            }
+        }
+        let plan = settled(Format::Tar, 2, 1 << 20).expect("plenty");
+        assert_eq!((plan.cores, plan.connections), (2, 2 * AUTO_CONNECTIONS_PER_CORE));
+        assert!(settled(Format::Tar, 2, 30).is_err());
     }
 }

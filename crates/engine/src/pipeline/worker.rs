@@ -465,6 +465,13 @@ impl Work for Worker {
             }
     }
 
+    fn starved(&mut self, failure: Failure) {
+        // Where none at all can be had, it is as if the server were down: no object is to blame,
+        // and the run gives up when it stays so.
+        let now = self.now;
+        self.desk.access().failed(now, now, failure);
+    }
+
     fn render(&mut self, id: &FlightId, out: &mut Vec<u8>) {
         let Route { before, behind, keep } = &self.route;
         let name = self.flights.errand(id).map_or(&[][..], Errand::name);

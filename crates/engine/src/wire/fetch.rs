@@ -2,11 +2,12 @@
 
 use super::h1::{Broken, Exchange, Head, Interest, Loss, Session, Template};
 use super::pace::{Pace, Patience};
-use super::target::Target;
+use super::target::{NoConnection, Target};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpStream;
+use windrow_model::limits::STARVED;
 use windrow_model::{Failure, FailureClass};
 
 /// A response, whatever its status.
@@ -64,7 +65,19 @@ impl Client {
         {
             return result;
         }
-        let stream = self.target.connect(self.connect_timeout).await?;
+        let begun = Instant::now();
+        let stream = loop {
+            match self.target.connect(self.connect_timeout).await {
+                Ok(stream) => break stream,
+                // The objects' connections come and go.
+                Err(NoConnection::Starved(_)) if begun.elapsed() < self.connect_timeout => {
+                    tokio::time::sleep(STARVED).await;
+                }
+                Err(NoConnection::Starved(failure) | NoConnection::Failed(failure)) => {
+                    return Err(failure);
+                }
+            }
+        };
         let closed = || {
             let detail = "the server closed the connection without an answer";
             Err(Failure::new(FailureClass::Reset, detail))

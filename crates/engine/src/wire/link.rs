@@ -5,7 +5,7 @@
 
 use super::h1::{Broken, Exchange, Loss, Session};
 use super::pace::{Late, Pace, Patience};
-use super::target::Target;
+use super::target::{NoConnection, Target};
 use super::watch::Watch;
 use std::cell::RefCell;
 use std::io;
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use windrow_model::limits::{IDLE_CONNECTION, READ_BYTES};
+use windrow_model::limits::{IDLE_CONNECTION, READ_BYTES, STARVED};
 use windrow_model::{Failure, FailureClass};
 
 /// Where a link gets its requests from.
@@ -29,6 +29,9 @@ pub trait Work: Exchange {
     /// Whether a request that was taken already may not be sent now: the server asked for a
     /// pause, or seems to be down, or the run stops.
     fn paused(&mut self, ticket: &Self::Ticket, now: Instant) -> bool;
+
+    /// There was no descriptor or port for a connection.
+    fn starved(&mut self, failure: Failure);
 
     /// Appends the bytes of a request.
     fn render(&mut self, ticket: &Self::Ticket, out: &mut Vec<u8>);
@@ -118,7 +121,17 @@ impl<W: Work> Link<W> {
                     self.watch.set(None);
                     raced = open.close(broken);
                 }
-                Err(failure) => {
+                Err(NoConnection::Starved(failure)) => {
+                    {
+                        let mut work = self.work.borrow_mut();
+                        work.tick(Instant::now());
+                        work.lost(first, Loss::Unanswered);
+                        work.starved(failure);
+                    }
+                    // The request goes to a link that has a connection.
+                    tokio::time::sleep(STARVED).await;
+                }
+                Err(NoConnection::Failed(failure)) => {
                     let mut work = self.work.borrow_mut();
                     work.tick(Instant::now());
                     work.lost(first, Loss::Failed(failure));

@@ -13,5 +13,5 @@ pub mod watch;
 pub use fetch::{Client, Fetched};
 pub use link::{Link, LinkOptions, ReadBuffer, Work};
 pub use pace::{Late, Pace, Patience};
-pub use target::Target;
+pub use target::{NoConnection, Target};
 pub use watch::{Watch, Watchdog};
