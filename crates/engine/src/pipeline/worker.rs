@@ -282,13 +282,30 @@ impl Worker {
 
     /// Settles a flight whose response is complete.
     fn arrived(&mut self, id: FlightId, whole: Option<&[u8]>) {
+        let id = match self.flights.land_alone(id) {
+            Ok((Errand::Object(ticket), Flight { sent, answer: Some(Ok(_)), body })) => {
+                self.counters().in_flight.sub(1);
+                self.desk.fetched(&ticket, sent);
+                if self.desk.access().ramping() {
+                    self.wake_all();
+                }
+                return self.deliver(ticket, sent, whole, body);
+            }
+            Ok((errand, flight)) => self.flights.first(errand, flight),
+            Err(id) => id,
+        };
         let answer = self.flights.cargo(&id).answer.take();
         let result = answer.map_or(Ok(()), |answer| answer.map(drop));
         let decides = result.err().is_none_or(|failure| !failure.retry());
         let (errand, Flight { sent, body, .. }) = self.landed(id, decides);
-        let Some(ticket) = self.judged(errand, sent, result) else {
-            return self.bodies.recycle(body);
-        };
+        match self.judged(errand, sent, result) {
+            Some(ticket) => self.deliver(ticket, sent, whole, body),
+            None => self.bodies.recycle(body),
+        }
+    }
+
+    /// Stores a body, wherever it is.
+    fn deliver(&mut self, ticket: Ticket, sent: Instant, whole: Option<&[u8]>, body: Incoming) {
         match (whole, body) {
             (Some(body), _) => self.store(ticket, sent, Body::Bytes(body)),
             (None, Incoming::Empty) => self.store(ticket, sent, Body::Bytes(&[])),

@@ -63,6 +63,7 @@ impl Access {
     }
 
     /// Whether a request may be sent at `now` beside `out` others.
+    #[inline]
     pub fn flows(&mut self, now: Instant, out: usize) -> bool {
         if !self.origin.flows(now) {
             self.held = true;
@@ -94,6 +95,7 @@ impl Access {
     }
 
     /// A request that was sent at `sent` was answered well.
+    #[inline]
     pub fn answered(&mut self, sent: Instant, retry: bool) {
         self.streak = 0;
         self.successes += 1;

@@ -2,84 +2,14 @@
 
 use super::access::Access;
 use super::backoff::RetryPolicy;
-use super::origin::{Fault, Probe};
+use super::origin::Probe;
+use super::ticket::{Errand, Ticket, Trouble};
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 use windrow_model::limits::{CORE_LEASES, CORE_WAITING, TRIAL_PERIOD};
-use windrow_model::{Failure, FailureClass, Lease, Ordinal};
-
-/// A task that is out: being fetched, or waiting for its next attempt.
-#[derive(Debug)]
-pub struct Ticket {
-    lease: Rc<Lease>,
-    index: u32,
-    /// Of those few that failed at least once.
-    trouble: Option<Box<Trouble>>,
-}
-
-/// What went wrong with a task so far.
-#[derive(Debug)]
-struct Trouble {
-    /// Attempts that failed, whoever was to blame.
-    tries: u32,
-    /// Those that were the object's own fault.
-    counted: u32,
-    /// Those of which nobody knows yet whose fault they were.
-    unproven: u32,
-    /// When the first attempt failed, outages left out.
-    since: Option<Instant>,
-    /// The last attempt.
-    sent: Instant,
-    failed: Instant,
-    failure: Failure,
-    /// It was the last, if the object was to blame for it.
-    last: bool,
-}
-
-impl Ticket {
-    /// The object's name.
-    pub fn name(&self) -> &[u8] {
-        self.lease.name(self.index as usize)
-    }
-
-    /// The object's ordinal.
-    pub fn ordinal(&self) -> Ordinal {
-        self.lease.ordinal(self.index as usize)
-    }
-
-    /// Attempts that failed so far, whoever was to blame.
-    pub fn attempts(&self) -> u32 {
-        self.trouble.as_ref().map_or(0, |trouble| trouble.tries)
-    }
-}
-
-/// What a request is sent for.
-#[derive(Debug)]
-pub enum Errand {
-    /// To fetch an object.
-    Object(Ticket),
-    /// The same, while no other may be sent: the origin is down, or was a moment ago.
-    Trial(Ticket),
-    /// Only to see whether the origin answers, by an object that was fetched before.
-    Reference(Box<[u8]>),
-}
-
-impl Errand {
-    /// The name of the object to ask for.
-    pub fn name(&self) -> &[u8] {
-        match self {
-            Self::Object(ticket) | Self::Trial(ticket) => ticket.name(),
-            Self::Reference(name) => name,
-        }
-    }
-
-    /// Whether it is sent while others are held.
-    pub fn is_probe(&self) -> bool {
-        !matches!(self, Self::Object(_))
-    }
-}
+use windrow_model::{Failure, FailureClass, Lease};
 
 /// What is to be done next.
 #[derive(Debug)]
@@ -183,6 +113,7 @@ impl Desk {
         }
         let next = match self.returned.pop() {
             Some(ticket) => Next::Send(ticket),
+            None if self.waiting.is_empty() => Next::Send(self.begin()?),
             None => match self.next_waiting(now) {
                 Some(next) => next,
                 None if self.access.would_flow(now, self.out) => Next::Send(self.begin()?),
@@ -282,6 +213,13 @@ impl Desk {
         if let Errand::Object(ticket) | Errand::Trial(ticket) = errand {
             self.give_back(ticket);
         }
+    }
+
+    /// An object came in, asked for at `sent`; its ticket is still out. The same as
+    /// [`Desk::ended`] says, for what happens nearly always.
+    #[inline]
+    pub fn fetched(&mut self, ticket: &Ticket, sent: Instant) {
+        self.access.answered(sent, ticket.trouble.is_some());
     }
 
     /// An attempt that was sent at `sent` ended at `now`.
@@ -435,26 +373,6 @@ impl Desk {
         let untouched: usize = self.leases.iter().map(|lease| lease.len()).sum();
         let begun = if self.leases.is_empty() { 0 } else { self.next as usize };
         (untouched - begun + self.returned.len() + self.waiting.len() + self.out) as u64
-    }
-}
-
-impl Trouble {
-    fn new(failure: Failure, sent: Instant, failed: Instant) -> Box<Self> {
-        let (tries, counted, unproven) = (0, 0, 0);
-        let (since, last) = (None, false);
-        Box::new(Self { tries, counted, unproven, since, sent, failed, failure, last })
-    }
-
-    /// Puts down whose fault the failures were of which that was not known, if it is by now.
-    fn settle(&mut self, access: &Access) {
-        if self.unproven == 0 {
-            return;
-        }
-        match access.fault(self.sent, self.failed) {
-            Fault::Unknown => {}
-            Fault::Object => self.counted += std::mem::take(&mut self.unproven),
-            Fault::Origin => (self.unproven, self.since, self.last) = (0, None, false),
-        }
     }
 }
 

@@ -12,13 +12,15 @@ pub mod hedge;
 pub mod origin;
 #[cfg(test)]
 mod simulation;
+pub mod ticket;
 
 pub use access::Access;
 pub use backoff::RetryPolicy;
-pub use desk::{Desk, Errand, Next, Ticket, Verdict};
+pub use desk::{Desk, Next, Verdict};
 pub use gate::Gate;
 pub use hedge::Hedge;
 pub use origin::{Fault, Origin, Outage, Probe};
+pub use ticket::{Errand, Ticket};
 
 /// SplitMix64: jitter needs no better.
 fn random(state: &mut u64) -> u64 {

@@ -3,7 +3,8 @@
 //! Cores, desks and origins are the real ones; sockets and the server are a table of what is
 //! answered when. Every case is played with many seeds.
 
-use super::desk::{Errand, Next, Verdict};
+use super::desk::{Next, Verdict};
+use super::ticket::Errand;
 use super::{Access, Desk, Origin, RetryPolicy};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,7 +19,8 @@ const LATENCY: Duration = Duration::from_millis(20);
 const CORES: usize = 2;
 /// Requests in flight on each core: 1,000 a second in all.
 const LINKS: usize = 10;
-const SEEDS: u64 = 40;
+/// Played for each case.
+const SEEDS: u64 = 20;
 
 /// What a server does with one request.
 struct Answer {
