@@ -10,7 +10,7 @@ use crate::ledger::PageRecord;
 use crate::ledger::frame::Page;
 use crate::report::Report;
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::Gate;
+use crate::schedule::{Fault, Origin, Probe};
 use crate::sink::Sinks;
 use crate::source::{FailedList, Listing, ListingError};
 use crate::wire::h1::Template;
@@ -35,7 +35,7 @@ pub(super) struct Feed {
     pub(super) queue: Sender<Lease>,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) origin: Arc<Origin>,
 }
 
 /// Reads the listing to its end, or stops the run.
@@ -193,7 +193,7 @@ impl Feed {
                     Rc::clone(&self.target),
                     self.template.clone(),
                     plan.connect_timeout,
-                    plan.timeout,
+                    plan.patience,
                     PAGE_BYTES as u64,
                 );
                 Reader::Listing { client: Box::new(client), listing: None }
@@ -340,29 +340,38 @@ impl Feed {
         sent
     }
 
-    /// One page, asked for again while the failure may pass.
+    /// One page, asked for again while the failure may pass. Like an object, it is not blamed for
+    /// an outage, once the source has answered at all.
     async fn page(
         &self,
         client: &mut Client,
         listing: &mut Listing,
         path: &[u8],
     ) -> Result<Names, Error> {
-        let began = Instant::now();
+        let mut began = Instant::now();
         let mut attempts = 0;
         loop {
-            self.wait_for_gate().await;
-            let failure = match client.get(path).await {
+            let trial = self.wait_for_origin(listing.pages() == 0).await;
+            let sent = Instant::now();
+            let answer = client.get(path).await;
+            let now = Instant::now();
+            let failure = match answer {
                 Ok(fetched) => match Failure::of_status(fetched.status) {
-                    None => match listing.accept(&fetched.body) {
-                        Ok(names) => return Ok(names),
-                        Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
-                    },
+                    None => {
+                        if trial {
+                            self.origin.probe_answered(sent, now, &Probe::Trial);
+                        }
+                        match listing.accept(&fetched.body) {
+                            Ok(names) => return Ok(names),
+                            Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
+                        }
+                    }
                     Some(failure) if !failure.retry() => {
                         return Err(self.refused(path, &fetched, failure, listing.pages() == 0));
                     }
                     Some(failure) => {
                         if let Some(pause) = fetched.retry_after {
-                            self.gate.pause(Instant::now(), pause);
+                            self.origin.pause(now, pause, failure);
                         }
                         failure
                     }
@@ -376,29 +385,61 @@ impl Feed {
                 }
                 Err(failure) => failure,
             };
+            if trial {
+                self.origin.probe_failed(sent, now, &Probe::Trial);
+            }
             attempts += 1;
             let random =
                 u64::from(std::process::id()) << 32 | u64::from(began.elapsed().subsec_nanos());
             let random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let Some(wait) = self.plan.retry.wait(attempts, began.elapsed(), random) else {
+            let wait = self.plan.retry.wait(attempts, began.elapsed(), random);
+            if wait.is_none() && (listing.pages() == 0 || !self.is_outage(sent, now, failure).await)
+            {
                 return Err(self.unreachable(path, failure));
-            };
-            tokio::time::sleep(wait).await;
+            }
+            if wait.is_none() {
+                (attempts, began) = (0, Instant::now());
+            }
+            tokio::time::sleep(wait.unwrap_or_default()).await;
             if self.control.stopping() {
                 return Err(self.unreachable(path, failure));
             }
         }
     }
 
-    /// The listing keeps a pause like every other request.
-    async fn wait_for_gate(&self) {
+    /// Whether the origin was down when a page failed for the last time that it may. Where that
+    /// is not known, the cores' probe tells.
+    async fn is_outage(&self, sent: Instant, failed: Instant, failure: Failure) -> bool {
         loop {
-            let pause = self.gate.closed_for(Instant::now());
-            if pause.is_zero() || self.control.stopping() {
-                return;
+            match self.origin.fault(sent, failed) {
+                Fault::Origin => return true,
+                Fault::Object => return false,
+                Fault::Unknown => self.origin.suspect(failed, Instant::now(), failure),
+            }
+            if !self.origin.has_reference() || self.control.stopping() {
+                return true;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// The listing waits like every other request. True if it goes as the probe: while nothing
+    /// was fetched, the cores may have nothing to ask for.
+    async fn wait_for_origin(&self, first: bool) -> bool {
+        loop {
+            let now = Instant::now();
+            let free = match first {
+                true => self.origin.paused_for(now).is_zero(),
+                false => self.origin.flows(now),
+            };
+            if free || self.control.stopping() {
+                return false;
+            }
+            if !first && !self.origin.has_reference() && self.origin.probe(now, true).is_some() {
+                return true;
             }
             // In steps, so that a wish to stop is heard.
-            tokio::time::sleep(pause.min(TICK)).await;
+            tokio::time::sleep(TICK).await;
         }
     }
 

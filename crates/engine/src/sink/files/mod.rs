@@ -46,14 +46,14 @@ impl FilesSink {
         dest: Arc<Destination>,
         method: Method,
         mut writer: Writer,
-        most: usize,
+        (most, directories): (usize, usize),
         commit_interval: Duration,
     ) -> Result<Self, Error> {
         let items = writer.list()?;
         let most = most.clamp(1, *HELD_FILES.end());
         Ok(Self {
             dest,
-            tree: Tree::default(),
+            tree: Tree::new(directories),
             method,
             writer,
             items,
