@@ -160,7 +160,11 @@ pub const HELD_FILES: std::ops::RangeInclusive<usize> = 64..=2048;
 /// stored in hand, in one block or list (or their smallest size): 1/256.
 pub const REDO_PART: u64 = 256;
 
-/// What one core has in hand is written after so long, however little it is.
+/// Files of one core get their names after so long, however few they are. That takes a sync, so it
+/// is not done more often.
+pub const HAND_OVER_FILES: Duration = Duration::from_secs(1);
+
+/// What one core has in hand for a pack is written after so long, however little it is.
 pub const HAND_OVER: Duration = Duration::from_millis(200);
 /// Failures in a row on one core after which its origin is suspected to be down.
 pub const OUTAGE_STREAK: u32 = 10;
