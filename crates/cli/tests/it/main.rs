@@ -5,6 +5,7 @@
 mod support;
 
 mod catalogue;
+mod changed;
 mod circles;
 mod cuts;
 mod demo;
