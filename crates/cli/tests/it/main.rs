@@ -8,6 +8,7 @@ mod catalogue;
 mod changed;
 mod circles;
 mod cuts;
+mod damaged;
 mod demo;
 mod directory;
 mod errors;
