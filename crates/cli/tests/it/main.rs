@@ -23,6 +23,7 @@ mod nginx;
 mod occupied;
 mod pauses;
 mod python;
+mod resume;
 mod retries;
 mod rules;
 mod signals;
