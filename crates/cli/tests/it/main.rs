@@ -5,8 +5,10 @@
 mod support;
 
 mod catalogue;
+mod changed;
 mod circles;
 mod cuts;
+mod damaged;
 mod demo;
 mod descriptors;
 mod directory;
@@ -25,6 +27,7 @@ mod occupied;
 mod outage;
 mod pauses;
 mod python;
+mod resume;
 mod retries;
 mod rules;
 mod signals;

@@ -6,8 +6,8 @@
 use super::known::Known;
 use super::plan::{Only, Plan};
 use super::record::Record;
-use crate::ledger::PageRecord;
 use crate::ledger::frame::Page;
+use crate::ledger::{PageRecord, Past};
 use crate::report::Report;
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::{Fault, Origin, Probe};
@@ -103,8 +103,12 @@ impl Feed {
     /// there is more to list.
     async fn again(&self, reader: &mut Reader) -> Result<Option<Place>, Error> {
         let Some(past) = self.record.past() else { return Ok(None) };
+        // An earlier process read the listing anew from here on, and did not come to its end:
+        // what it listed since goes by name still.
+        let anew = past.pages.forgotten.iter().map(|range| range.start).min();
+        let mut known = None;
         for page in &past.pages.open {
-            let picks = self.picks(page);
+            let mut picks = self.picks(page);
             if picks.is_empty() {
                 continue;
             }
@@ -120,8 +124,17 @@ impl Feed {
             {
                 return self.relist(page).map(Some);
             }
-            let size = lease_size(picks.len(), self.plan.cores);
             let first = page.first.wrapping_sub(page.skipped);
+            if anew.is_some_and(|from| page.first >= from) {
+                let known = match &mut known {
+                    Some(known) => known,
+                    None => known.insert(self.known(past)?),
+                };
+                let stored = self.take_known(known, &names, &mut picks, first)?;
+                self.report.unhanded.fetch_sub(stored, Ordering::AcqRel);
+                self.report.skipped.fetch_add(stored, Ordering::Release);
+            }
+            let size = lease_size(picks.len(), self.plan.cores);
             for lease in Lease::cut_picks(names, picks, first, size) {
                 let len = lease.len() as u64;
                 self.report.unhanded.fetch_sub(len, Ordering::AcqRel);
@@ -138,9 +151,41 @@ impl Feed {
             self.report.listing_done.store(ended, Ordering::Release);
             return Ok(None);
         }
+        if anew.is_some() && known.is_none() {
+            known = Some(self.known(past)?);
+        }
         let cursor = &past.pages.cursor;
         let (marker, next) = (cursor.marker.clone(), past.pages.next);
-        Ok(Some(Place { marker, skip: cursor.skip, next, known: None }))
+        Ok(Some(Place { marker, skip: cursor.skip, next, known }))
+    }
+
+    fn known(&self, past: &Past) -> Result<Known, Error> {
+        Known::read(&*self.record.disk(), self.plan.format, past)
+    }
+
+    /// Takes those out of `picks` that are stored under their name already, and says how many. A
+    /// process that is killed before that is recorded leaves their page open.
+    fn take_known(
+        &self,
+        known: &Known,
+        names: &Names,
+        picks: &mut Vec<u32>,
+        first: Ordinal,
+    ) -> Result<u64, Error> {
+        let mut stored = Vec::new();
+        picks.retain(|&index| {
+            let is_known = names.get(index as usize).is_some_and(|name| known.contains(name));
+            if is_known {
+                stored.push(first.wrapping_add(u64::from(index)));
+            }
+            !is_known
+        });
+        if !stored.is_empty()
+            && let Some(log) = self.record.listing()
+        {
+            log.skipped(&stored).map_err(unrecorded)?;
+        }
+        Ok(stored.len() as u64)
     }
 
     /// Indices, on its page, of the names of a record that are to be fetched now.
@@ -157,7 +202,7 @@ impl Feed {
     fn relist(&self, page: &PageRecord) -> Result<Place, Error> {
         let Some(past) = self.record.past() else { return Ok(Place::default()) };
         let next = past.pages.next;
-        let known = Known::read(&*self.record.disk(), self.plan.format, &past.state)?;
+        let known = self.known(past)?;
         if let Some(log) = self.record.listing() {
             log.relist(page.first, next, page.marker.as_deref()).map_err(unrecorded)?;
         }
@@ -300,26 +345,12 @@ impl Feed {
             }
             return Ok(true);
         }
-        let mut picks = Vec::new();
-        let mut known = Vec::new();
-        for index in skip..skip + count {
-            let name = usize::try_from(index).ok().and_then(|index| names.get(index));
-            let stored = match (&place.known, name) {
-                (Some(known), Some(name)) => known.contains(name),
-                _ => false,
-            };
-            match stored {
-                true => known.push(first.wrapping_add(index)),
-                false => picks.extend(u32::try_from(index)),
-            }
-        }
-        if !known.is_empty() {
-            if let Some(log) = self.record.listing() {
-                log.skipped(&known).map_err(unrecorded)?;
-            }
-            let count = known.len() as u64;
-            self.report.listed.fetch_add(count, Ordering::Release);
-            self.report.skipped.fetch_add(count, Ordering::Release);
+        let end = skip + count;
+        let mut picks: Vec<_> = (skip..end).filter_map(|index| u32::try_from(index).ok()).collect();
+        if let Some(known) = &place.known {
+            let stored = self.take_known(known, &names, &mut picks, first)?;
+            self.report.listed.fetch_add(stored, Ordering::Release);
+            self.report.skipped.fetch_add(stored, Ordering::Release);
         }
         for lease in Lease::cut_picks(names, picks, first, size) {
             if !self.send(lease).await {

@@ -62,7 +62,15 @@ impl Run {
         let plan = plan.settle(files)?;
         let route = core::route(&plan)?;
         let dest = Arc::new(Destination::prepare(&plan.dest)?);
-        let record = Record::new(&plan, &route, Arc::clone(&dest))?;
+        let record = match Record::new(&plan, &route, Arc::clone(&dest)) {
+            Ok(record) => record,
+            Err(error) => {
+                if let Ok(dest) = Arc::try_unwrap(dest) {
+                    dest.abandon();
+                }
+                return Err(error);
+            }
+        };
         let mut setting = plan.setting();
         if let Some(past) = record.past() {
             setting += &format!(

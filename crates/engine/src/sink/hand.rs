@@ -17,6 +17,7 @@
 use super::block::Block;
 use super::book::Book;
 use super::errno::fatal;
+use super::pack::{UNNAMED, unnamed};
 use crate::disk::{Dir, Disk, File, Synced, Use};
 use rustix::io::Errno;
 use std::fmt::Debug;
@@ -324,16 +325,9 @@ impl Hand {
         for (number, file) in std::mem::take(&mut self.full) {
             drop(file);
             let name = self.packs.file_name(number);
-            self.disk.rename(Dir::Open, Dir::Root, &name).map_err(|errno| {
-                let error = self.wrong(&name, "cannot give the pack its name", errno);
-                match errno {
-                    Errno::EXIST => error.hint(
-                        "windrow did not write the file that has it: move that, then run the \
-                         same command again",
-                    ),
-                    _ => error,
-                }
-            })?;
+            self.disk
+                .rename(Dir::Open, Dir::Root, &name)
+                .map_err(|errno| unnamed(self.wrong(&name, UNNAMED, errno), errno))?;
             named.push(number);
         }
         let _ = self.disk.sync_dir(Dir::Root).map_err(|errno| {

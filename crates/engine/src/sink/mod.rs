@@ -222,6 +222,8 @@ impl Sinks {
     /// The destination's file system cannot make files.
     pub fn new(dest: Arc<Destination>, settings: Settings) -> Result<Self, Error> {
         let (numbers, unfinished) = (PackNumbers::default(), Unfinished::default());
+        // What a process left that was killed has names that are given again.
+        dest.clear_temporary()?;
         let method = files::Method::probe(&dest)
             .map_err(|errno| errno::fatal(&dest.shown(), "cannot make files here", errno))?;
         Ok(Self { dest, settings, numbers, unfinished, method })
