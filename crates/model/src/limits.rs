@@ -148,3 +148,7 @@ pub const REDO_PART: u64 = 512;
 
 /// What one core has in hand is written after so long, however little it is.
 pub const HAND_OVER: Duration = Duration::from_millis(200);
+
+/// Names of files that `verify` holds at once, at 32 bytes each (256 MiB): of more files than that
+/// it looks at one share after the other, and walks the tree for each.
+pub const VERIFY_NAMES: u64 = 8 << 20;
