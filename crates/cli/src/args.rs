@@ -55,7 +55,8 @@ pub(crate) enum Command {
 /// `windrow get`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
-    /// Where the objects are: http://HOST:PORT/BASE, a server with a listing (port and base may be left out)
+    /// Where the objects are: http://HOST:PORT/BASE, a server with a listing (port and base may be
+    /// left out), or the failures.jsonl of an earlier run
     #[arg(env = "WINDROW_SOURCE")]
     pub(crate) source: String,
 

@@ -93,6 +93,11 @@ pub const DIRECTORY_HANDLES: usize = 64;
 /// them `--memory` decides.
 pub const PACK_BLOCK_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(1 << 20);
 
+/// Size of the first blocks of a core, at most; they grow with what was stored, see [`REDO_PART`].
+/// A write of 64 KiB costs the disk's driver as much as one of 1 MiB: with first blocks of that size
+/// an object of 100 bytes took twice the CPU.
+pub const PACK_FIRST_BLOCK_BYTES: usize = 256 << 10;
+
 /// Blocks of one core: one is filled, one is written, one waits.
 pub const PACK_BLOCKS: usize = 3;
 
@@ -143,8 +148,8 @@ pub const HELD_BATCHES: usize = 2;
 pub const HELD_FILES: std::ops::RangeInclusive<usize> = 64..=2048;
 
 /// A process that is killed loses what it had in hand. Each core has at most this part of what it
-/// stored in hand, in one block or list (or their smallest size): 1/512.
-pub const REDO_PART: u64 = 512;
+/// stored in hand, in one block or list (or their smallest size): 1/256.
+pub const REDO_PART: u64 = 256;
 
 /// What one core has in hand is written after so long, however little it is.
 pub const HAND_OVER: Duration = Duration::from_millis(200);

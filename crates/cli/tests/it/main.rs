@@ -10,6 +10,7 @@ mod cuts;
 mod demo;
 mod directory;
 mod errors;
+mod failed;
 mod faults;
 mod flags;
 mod framing;

@@ -12,11 +12,12 @@ use crate::report::Report;
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::Gate;
 use crate::sink::Sinks;
-use crate::source::{Listing, ListingError};
+use crate::source::{FailedList, Listing, ListingError};
 use crate::wire::h1::Template;
 use crate::wire::{Client, Fetched, Target};
 use async_channel::Sender;
 use rustix::io::Errno;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +48,28 @@ pub(super) async fn list(feed: Feed) {
     }
 }
 
+/// What the names are read from.
+enum Reader {
+    Listing {
+        client: Box<Client>,
+        listing: Option<Box<Listing>>,
+    },
+    /// Beside the list the marker of its next page.
+    List {
+        path: PathBuf,
+        list: Option<Box<(FailedList, Option<String>)>>,
+    },
+}
+
+/// A page.
+struct Sheet {
+    names: Names,
+    /// The marker that it was asked for with.
+    asked: Option<String>,
+    /// The marker of the page behind it.
+    next: Option<String>,
+}
+
 /// Where the listing goes on.
 #[derive(Debug, Default)]
 struct Place {
@@ -62,30 +85,23 @@ struct Place {
 
 impl Feed {
     async fn all(&self) -> Result<(), Error> {
-        let plan = &self.plan;
-        let mut client = Client::new(
-            Rc::clone(&self.target),
-            self.template.clone(),
-            plan.connect_timeout,
-            plan.timeout,
-            PAGE_BYTES as u64,
-        );
+        let mut reader = self.reader();
         let place = match self.record.past() {
             None => Some(Place::default()),
             Some(_) => {
                 self.record.begin(&self.sinks)?;
-                self.again(&mut client).await?
+                self.again(&mut reader).await?
             }
         };
         match place {
-            Some(place) => self.pages(&mut client, place).await,
+            Some(place) => self.pages(&mut reader, place).await,
             None => Ok(()),
         }
     }
 
     /// Hands out what earlier processes left on pages that they listed. Says where to go on, if
     /// there is more to list.
-    async fn again(&self, client: &mut Client) -> Result<Option<Place>, Error> {
+    async fn again(&self, reader: &mut Reader) -> Result<Option<Place>, Error> {
         let Some(past) = self.record.past() else { return Ok(None) };
         for page in &past.pages.open {
             let picks = self.picks(page);
@@ -95,9 +111,9 @@ impl Feed {
             if self.control.stopping() {
                 return Ok(None);
             }
-            let mut listing = self.listing(page.marker.clone());
-            let path = listing.request().unwrap_or_default();
-            let mut names = self.page(client, &mut listing, &path).await?;
+            self.enter(reader, page.marker.clone())?;
+            let Some(sheet) = self.read(reader).await? else { return self.relist(page).map(Some) };
+            let mut names = sheet.names;
             let taken = page.skipped + page.count;
             names.truncate(usize::try_from(taken).unwrap_or(usize::MAX));
             if names.len() as u64 != taken || fingerprint(&names, page.skipped) != page.fingerprint
@@ -167,22 +183,72 @@ impl Feed {
         Ok(Place { marker: page.marker.clone(), skip: 0, next, known: Some(known) })
     }
 
-    fn listing(&self, marker: Option<String>) -> Listing {
-        Listing::enter(self.plan.api.clone(), self.plan.url.base.as_str(), marker)
+    /// What reads the source, not at any place yet.
+    fn reader(&self) -> Reader {
+        match &self.plan.failed_list {
+            Some(path) => Reader::List { path: path.clone(), list: None },
+            None => {
+                let plan = &self.plan;
+                let client = Client::new(
+                    Rc::clone(&self.target),
+                    self.template.clone(),
+                    plan.connect_timeout,
+                    plan.timeout,
+                    PAGE_BYTES as u64,
+                );
+                Reader::Listing { client: Box::new(client), listing: None }
+            }
+        }
+    }
+
+    /// Goes to the page of a marker; `None` stands for the first.
+    fn enter(&self, reader: &mut Reader, marker: Option<String>) -> Result<(), Error> {
+        match reader {
+            Reader::Listing { listing, .. } => {
+                let (api, base) = (self.plan.api.clone(), self.plan.url.base.as_str());
+                *listing = Some(Box::new(Listing::enter(api, base, marker)));
+            }
+            Reader::List { path, list } => {
+                let pattern = Some(self.record.pattern());
+                let opened = FailedList::open(path, marker.as_deref(), pattern)?;
+                *list = Some(Box::new((opened, marker)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the page where the reader is; `None` behind the last.
+    async fn read(&self, reader: &mut Reader) -> Result<Option<Sheet>, Error> {
+        match reader {
+            Reader::Listing { client, listing } => {
+                let Some(listing) = listing else { return Ok(None) };
+                let Some(path) = listing.request() else { return Ok(None) };
+                let asked = listing.marker().map(str::to_owned);
+                let names = self.page(client, listing, &path).await?;
+                let next = listing.marker().map(str::to_owned);
+                Ok(Some(Sheet { names, asked, next }))
+            }
+            Reader::List { list, .. } => {
+                let Some(taken) = list.take() else { return Ok(None) };
+                let (mut open, asked) = *taken;
+                let (names, next) = open.page()?;
+                if next.is_some() {
+                    *list = Some(Box::new((open, next.clone())));
+                }
+                Ok(Some(Sheet { names, asked, next }))
+            }
+        }
     }
 
     /// Reads pages from `place` to the end.
-    async fn pages(&self, client: &mut Client, mut place: Place) -> Result<(), Error> {
-        let before = self.report.pages.load(Ordering::Relaxed);
-        let mut listing = self.listing(place.marker.clone());
-        while let Some(path) = listing.request() {
-            let marker = listing.marker().map(str::to_owned);
-            let mut names = self.page(client, &mut listing, &path).await?;
-            if listing.pages() == 1 && self.record.past().is_none() {
+    async fn pages(&self, reader: &mut Reader, mut place: Place) -> Result<(), Error> {
+        self.enter(reader, place.marker.clone())?;
+        while let Some(Sheet { mut names, asked, next }) = self.read(reader).await? {
+            if !self.record.has_begun() {
                 // The source is there: now the destination is this run's.
                 self.record.begin(&self.sinks)?;
             }
-            self.report.pages.store(before + listing.pages(), Ordering::Relaxed);
+            self.report.pages.fetch_add(1, Ordering::Relaxed);
             let skip = std::mem::take(&mut place.skip).min(names.len() as u64);
             let listed = self.report.listed.load(Ordering::Acquire);
             let room = self.plan.limit.map_or(u64::MAX, |limit| limit.saturating_sub(listed));
@@ -194,8 +260,8 @@ impl Feed {
                     count,
                     skipped: skip,
                     fingerprint: fingerprint(&names, skip),
-                    marker: marker.as_deref(),
-                    next: listing.marker(),
+                    marker: asked.as_deref(),
+                    next: next.as_deref(),
                 };
                 log.page(&page).map_err(unrecorded)?;
             }

@@ -181,7 +181,7 @@ fn conduct(
             (None, _) => "failed",
         },
         error: reason,
-        source: plan.url.to_string(),
+        source: plan.source(),
         format: plan.format.name(),
         listed: sums.listed,
         listing_complete: sums.listing_done,

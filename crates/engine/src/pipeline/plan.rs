@@ -20,6 +20,8 @@ pub struct Plan {
     pub url: Url,
     /// Shape of its API.
     pub api: Api,
+    /// The names come from this `failures.jsonl` and not from a listing.
+    pub failed_list: Option<PathBuf>,
     /// The directory to write to.
     pub dest: PathBuf,
     /// Form of the output.
@@ -99,6 +101,7 @@ impl Plan {
         Self {
             url,
             api: Api::default(),
+            failed_list: None,
             dest: dest.into(),
             format,
             shard_size: ShardSize { objects: 10_000, bytes: 256 << 20 },
@@ -165,6 +168,17 @@ impl Plan {
         let held = (room - self.connections) / (self.cores * HELD_BATCHES * 2);
         self.held_files = held.clamp(1, *HELD_FILES.end());
         Ok(self)
+    }
+
+    /// The source, for people and for the run's file.
+    pub(super) fn source(&self) -> String {
+        match &self.failed_list {
+            Some(path) => {
+                let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                whole.display().to_string()
+            }
+            None => self.url.to_string(),
+        }
     }
 
     /// What was chosen, for people.
