@@ -205,16 +205,25 @@ impl<'a, 't> Check<'a, 't> {
             let detail = "another file has the same name in its other form".to_owned();
             self.tell(Kind::Doubled, name, path, detail);
         } else {
-            self.judge(rows, &body, bytes, name, path);
+            self.judge(rows, &body, bytes, ordinal.is_some(), name, path);
         }
         Ok(())
     }
 
-    /// Compares a file with what was recorded under its name.
-    fn judge(&self, rows: &[Row], body: &Body<'_>, bytes: u64, name: Vec<u8>, path: Vec<u8>) {
-        let as_recorded = |row: &&Row| row.bytes == bytes && row.sum == body.sum();
-        let (kind, detail) = if rows.iter().any(|row| as_recorded(&row)) {
+    /// Compares a file with what was recorded under its name, and the corpus, which has it or not.
+    fn judge(
+        &self,
+        rows: &[Row],
+        body: &Body<'_>,
+        bytes: u64,
+        has: bool,
+        name: Vec<u8>,
+        path: Vec<u8>,
+    ) {
+        let as_recorded = |row: &Row| row.bytes == bytes && row.sum == body.sum();
+        let (kind, detail) = if rows.iter().any(as_recorded) {
             match self.against {
+                Some(_) if !has => (Kind::Extra, "no object of the corpus".to_owned()),
                 Some(_) if !body.is_corpus() => {
                     (Kind::Corrupt, "its body is not what the corpus says".to_owned())
                 }

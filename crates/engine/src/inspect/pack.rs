@@ -21,6 +21,10 @@ const WINDOW: usize = 1 << 20;
 /// Headers begin at multiples of so many bytes.
 const BLOCK: u64 = 512;
 
+/// Bytes that are read again behind a damaged header, at most, to find out what is lost; or four
+/// times what was recorded together with it.
+const REPAIR_BYTES: u64 = 16 << 20;
+
 /// Checks packs, one after the other.
 pub(super) struct PackCheck<'a, 't> {
     disk: &'a dyn Disk,
@@ -77,10 +81,12 @@ impl<'a, 't> PackCheck<'a, 't> {
             }
         };
         let mut buffer = std::mem::take(&mut self.buffer);
+        let size = opened.size().unwrap_or(0);
+        let room = WINDOW.min(usize::try_from(size).unwrap_or(WINDOW)).max(BLOCK as usize);
         let mut pack = Pack {
             file,
-            bytes: &mut Window::new(&*opened, &mut buffer, WINDOW),
-            size: opened.size().unwrap_or(0),
+            bytes: &mut Window::new(&*opened, &mut buffer, room),
+            size,
             sums: Vec::new(),
             proven: false,
             entry: Entry::default(),
@@ -158,7 +164,8 @@ impl<'a, 't> PackCheck<'a, 't> {
                     at = pack.entry.end;
                     index += 1;
                 }
-                Found::Cut => break,
+                // Of a pack that is all there, only a damaged length leads behind its end.
+                Found::Cut if pack.size < range.end => break,
                 found => {
                     (at, index) = self.damage(pack, at..range.end, index, objects, found)?;
                 }
@@ -227,7 +234,7 @@ impl<'a, 't> PackCheck<'a, 't> {
     ) -> io::Result<(u64, u64)> {
         let at = range.start;
         let expected = pack.sums.get(index as usize).copied();
-        let name = self.name_at(pack, at, expected)?;
+        let name = self.name_at(pack, &range, expected)?;
         let (next, then) = self.next(pack, range, index, objects)?;
         let lost = then.saturating_sub(index);
         let what = match found {
@@ -259,17 +266,20 @@ impl<'a, 't> PackCheck<'a, 't> {
     fn name_at(
         &self,
         pack: &mut Pack<'_, '_, '_>,
-        at: u64,
+        range: &std::ops::Range<u64>,
         expected: Option<u32>,
     ) -> io::Result<Option<(Vec<u8>, bool)>> {
+        let at = range.start;
+        // Nothing is gained by reading a large body hundreds of times.
+        let mut budget = REPAIR_BYTES.max(4 * (range.end - at));
         let guess = entry::guess(pack.bytes, at, false)?;
         let candidates = guess.iter().cloned().chain(entry::repairs(pack.bytes, at)?);
         for candidate in candidates {
-            let name = object(&candidate.path);
-            // Nothing is gained by reading a large body hundreds of times.
-            if candidate.bytes > REPAIRED_BYTES {
-                break;
+            if candidate.end > range.end || candidate.bytes > budget {
+                continue;
             }
+            budget -= candidate.bytes;
+            let name = object(&candidate.path);
             let sum = sum_of(pack.bytes, &candidate, &name)?;
             if sum.is_some() && sum == expected {
                 return Ok(Some((name, true)));
@@ -289,7 +299,7 @@ impl<'a, 't> PackCheck<'a, 't> {
     ) -> io::Result<(u64, u64)> {
         let end = range.end;
         // Bodies may hold what looks like members, one in the other: there is a limit to reading.
-        let mut budget = 4 * (end - range.start);
+        let mut budget = REPAIR_BYTES.max(4 * (end - range.start));
         let mut next = range.start + BLOCK;
         let mut entry = Entry::default();
         while next < end.min(pack.size) {
@@ -374,9 +384,6 @@ impl<'a, 't> PackCheck<'a, 't> {
         self.findings.tell(&Finding { kind, name, file, offset, objects, detail });
     }
 }
-
-/// Bodies up to this size are read again to make sure of a name.
-const REPAIRED_BYTES: u64 = 16 << 20;
 
 fn sums(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.chunks_exact(4).map(|sum| u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]))

@@ -366,7 +366,7 @@ const LOCK_FILE: &str = "lock";
 
 /// How often, and after how long, a lock that somebody has is tried again: looking at one takes
 /// microseconds.
-const LOOKS: u32 = 5;
+const LOOKS: u32 = 20;
 const LOOK: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Takes the kernel's lock: it dies with its holder, so it is never stale.
