@@ -11,6 +11,7 @@ use windrow_engine::pipeline::MaxFailures;
 use windrow_engine::report::Summary;
 use windrow_engine::schedule::RetryPolicy;
 use windrow_engine::source;
+use windrow_engine::wire::Patience;
 use windrow_engine::{Ended, Format, Plan, Run};
 use windrow_model::Error;
 use windrow_model::url::Url;
@@ -61,7 +62,7 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
         for note in run.report().take_notes() {
             progress.note(&note);
         }
-        progress.show(&run.report().snapshot());
+        progress.show(&run.report().snapshot(), run.outage());
         if let Some(stop) = signals.caught()
             && !told
         {
@@ -129,9 +130,16 @@ fn plan(args: &Get) -> Result<Plan, Error> {
     plan.retry = RetryPolicy {
         retries: args.retry,
         max_time: args.retry_max_time,
+        outage_max: args.outage_max,
         ..RetryPolicy::default()
     };
-    plan.timeout = args.timeout;
+    plan.patience = Patience {
+        silence: args.timeout,
+        total: args.total_timeout,
+        min_speed: args.min_speed,
+        window: args.min_speed_window,
+    };
+    plan.hedge = !args.no_hedge;
     plan.connect_timeout = args.connect_timeout;
     plan.memory = args.memory;
     plan.max_object_size = args.max_object_size;

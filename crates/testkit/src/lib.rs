@@ -18,4 +18,4 @@ pub mod windrow;
 pub use nginx::Nginx;
 pub use script::{Gate, Script, Step};
 pub use tree::Tree;
-pub use windrow::{Finished, Running, Windrow};
+pub use windrow::{Finished, Running, Serve, Windrow};

@@ -5,6 +5,8 @@ use crate::{Tree, wait};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -117,6 +119,23 @@ pub struct Serve {
     /// Its address, as a source for `get`.
     pub url: String,
     _process: Process,
+}
+
+impl Serve {
+    /// What it counted so far; `None` where it was started without `--stats` or `--faults`.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn stats(&self) -> Option<Value> {
+        let address = self.url.strip_prefix("http://").expect("an address of http");
+        let mut stream = TcpStream::connect(address).expect("a server that listens");
+        let request =
+            format!("GET /-/stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("a server that reads");
+        let answer = std::io::read_to_string(stream).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        head.starts_with("HTTP/1.1 200 ").then(|| serde_json::from_str(body).expect("JSON"))
+    }
 }
 
 /// A call under way.
@@ -274,10 +293,19 @@ impl Finished {
     /// When one differs.
     #[track_caller]
     pub fn figures<'n>(self, figures: impl IntoIterator<Item = (&'n str, u64)>) -> Self {
+        self.figures_are(figures);
+        self
+    }
+
+    /// The same, where the call is looked at further.
+    ///
+    /// # Panics
+    /// When one differs.
+    #[track_caller]
+    pub fn figures_are<'n>(&self, figures: impl IntoIterator<Item = (&'n str, u64)>) {
         for (name, value) in figures {
             assert_eq!(self.figure(name), value, "{name}: {:#}", self.summary());
         }
-        self
     }
 
     /// Asserts a whole success: exit 0, so many objects listed and stored, nothing else.

@@ -5,9 +5,12 @@
 mod support;
 
 mod catalogue;
+mod changed;
 mod circles;
 mod cuts;
+mod damaged;
 mod demo;
+mod descriptors;
 mod directory;
 mod errors;
 mod failed;
@@ -15,18 +18,25 @@ mod faults;
 mod flags;
 mod framing;
 mod full_disk;
+mod hedges;
 mod hostile;
 mod listing;
 mod ls;
 mod names;
 mod nginx;
 mod occupied;
+mod outage;
 mod pauses;
 mod python;
+mod resume;
 mod retries;
 mod rules;
 mod signals;
+<<<<<<< HEAD
 mod status;
+=======
+mod slow;
+>>>>>>> main
 mod swapper;
 mod synthetic;
 mod tar;

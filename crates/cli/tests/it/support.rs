@@ -1,5 +1,6 @@
 //! What every test here needs.
 
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
@@ -8,7 +9,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use windrow_engine::sink::tar::read;
 use windrow_model::{Corpus, name};
-use windrow_testkit::{Finished, Windrow};
+use windrow_testkit::{Finished, Gate, Script, Windrow};
 
 /// Objects by name.
 pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -123,6 +124,19 @@ pub(crate) fn assert_same(found: &Objects, expected: &Objects) {
     for name in found.keys() {
         assert!(expected.contains_key(name), "nobody listed: {}", shown(name));
     }
+}
+
+/// Begins a run, and sends SIGINT when the server was asked for `prefix`; what hangs at the gate
+/// is let go then.
+#[track_caller]
+pub(crate) fn interrupted(get: Windrow, server: &Script, gate: &Gate, prefix: &str) -> Finished {
+    let before = server.targets(prefix).len();
+    let mut running = get.start();
+    server.until_asked(prefix, before + 1);
+    running.signal(Signal::INT);
+    running.until_stderr("the signal is heard", |stderr| stderr.contains("stopping"));
+    gate.open();
+    running.finish().expect(130).sum_holds()
 }
 
 /// Runs a tool that must succeed. What it says about names is UTF-8.

@@ -34,6 +34,8 @@ pub(super) struct PackCheck<'a, 't> {
     buffer: Vec<u8>,
     /// Objects of the corpus in this pack.
     found: Vec<Ordinal>,
+    /// Objects that are right, and their bytes, that nobody was told of yet.
+    right: (u64, u64),
 }
 
 /// The pack at hand.
@@ -61,7 +63,8 @@ impl<'a, 't> PackCheck<'a, 't> {
         against: Option<&'a Against>,
     ) -> Self {
         let manifests = Manifests::new(disk);
-        Self { disk, manifests, findings, against, buffer: Vec::new(), found: Vec::new() }
+        let (buffer, found, right) = (Vec::new(), Vec::new(), (0, 0));
+        Self { disk, manifests, findings, against, buffer, found, right }
     }
 
     /// Checks the pack of these parts.
@@ -104,6 +107,8 @@ impl<'a, 't> PackCheck<'a, 't> {
             self.lost(Kind::Torn, &file, None, left, detail);
         }
         self.buffer = buffer;
+        let (right, bytes) = std::mem::take(&mut self.right);
+        self.findings.right(right, bytes);
         if let Some(against) = self.against {
             against.note(&mut self.found, file.as_bytes(), self.findings);
         }
@@ -208,7 +213,8 @@ impl<'a, 't> PackCheck<'a, 't> {
         } else if !padded(pack.bytes, &pack.entry)? {
             tell(Kind::Torn, "its body is right, and the bytes behind it are not");
         } else {
-            self.findings.right(1, pack.entry.bytes);
+            self.right.0 += 1;
+            self.right.1 += pack.entry.bytes;
         }
         Ok(())
     }

@@ -156,7 +156,10 @@ pub fn retain(disk: &dyn Disk, keep: impl Fn(Ordinal) -> bool) -> Result<(), Err
     struct Only {
         ordinal: Ordinal,
     }
-    let Ok(file) = disk.read(Dir::State, FAILURES_FILE) else { return Ok(()) };
+    let file = match disk.read(Dir::State, FAILURES_FILE) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
     let len = file.size()?;
     let verdict =
         |line: &[u8]| serde_json::from_slice(line).is_ok_and(|only: Only| keep(only.ordinal));

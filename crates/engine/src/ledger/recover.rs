@@ -70,6 +70,11 @@ impl Past {
         }
     }
 
+    /// The files of the manifest, and how many bytes of each the ledger knows.
+    pub fn manifests(&self) -> impl Iterator<Item = (String, u64)> {
+        self.cores.iter().map(|(&core, &(_, len))| (manifest_file(core), len))
+    }
+
     /// Objects that the source gave.
     pub fn listed(&self) -> u64 {
         self.pages.listed(&self.state)

@@ -6,11 +6,11 @@
 use super::known::Known;
 use super::plan::{Only, Plan};
 use super::record::Record;
-use crate::ledger::PageRecord;
 use crate::ledger::frame::Page;
+use crate::ledger::{PageRecord, Past};
 use crate::report::Report;
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::Gate;
+use crate::schedule::{Fault, Origin, Probe};
 use crate::sink::Sinks;
 use crate::source::{FailedList, Listing, ListingError};
 use crate::wire::h1::Template;
@@ -35,7 +35,7 @@ pub(super) struct Feed {
     pub(super) queue: Sender<Lease>,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) origin: Arc<Origin>,
 }
 
 /// Reads the listing to its end, or stops the run.
@@ -103,8 +103,12 @@ impl Feed {
     /// there is more to list.
     async fn again(&self, reader: &mut Reader) -> Result<Option<Place>, Error> {
         let Some(past) = self.record.past() else { return Ok(None) };
+        // An earlier process read the listing anew from here on, and did not come to its end:
+        // what it listed since goes by name still.
+        let anew = past.pages.forgotten.iter().map(|range| range.start).min();
+        let mut known = None;
         for page in &past.pages.open {
-            let picks = self.picks(page);
+            let mut picks = self.picks(page);
             if picks.is_empty() {
                 continue;
             }
@@ -120,8 +124,17 @@ impl Feed {
             {
                 return self.relist(page).map(Some);
             }
-            let size = lease_size(picks.len(), self.plan.cores);
             let first = page.first.wrapping_sub(page.skipped);
+            if anew.is_some_and(|from| page.first >= from) {
+                let known = match &mut known {
+                    Some(known) => known,
+                    None => known.insert(self.known(past)?),
+                };
+                let stored = self.take_known(known, &names, &mut picks, first)?;
+                self.report.unhanded.fetch_sub(stored, Ordering::AcqRel);
+                self.report.skipped.fetch_add(stored, Ordering::Release);
+            }
+            let size = lease_size(picks.len(), self.plan.cores);
             for lease in Lease::cut_picks(names, picks, first, size) {
                 let len = lease.len() as u64;
                 self.report.unhanded.fetch_sub(len, Ordering::AcqRel);
@@ -138,9 +151,41 @@ impl Feed {
             self.report.listing_done.store(ended, Ordering::Release);
             return Ok(None);
         }
+        if anew.is_some() && known.is_none() {
+            known = Some(self.known(past)?);
+        }
         let cursor = &past.pages.cursor;
         let (marker, next) = (cursor.marker.clone(), past.pages.next);
-        Ok(Some(Place { marker, skip: cursor.skip, next, known: None }))
+        Ok(Some(Place { marker, skip: cursor.skip, next, known }))
+    }
+
+    fn known(&self, past: &Past) -> Result<Known, Error> {
+        Known::read(&*self.record.disk(), self.plan.format, past)
+    }
+
+    /// Takes those out of `picks` that are stored under their name already, and says how many. A
+    /// process that is killed before that is recorded leaves their page open.
+    fn take_known(
+        &self,
+        known: &Known,
+        names: &Names,
+        picks: &mut Vec<u32>,
+        first: Ordinal,
+    ) -> Result<u64, Error> {
+        let mut stored = Vec::new();
+        picks.retain(|&index| {
+            let is_known = names.get(index as usize).is_some_and(|name| known.contains(name));
+            if is_known {
+                stored.push(first.wrapping_add(u64::from(index)));
+            }
+            !is_known
+        });
+        if !stored.is_empty()
+            && let Some(log) = self.record.listing()
+        {
+            log.skipped(&stored).map_err(unrecorded)?;
+        }
+        Ok(stored.len() as u64)
     }
 
     /// Indices, on its page, of the names of a record that are to be fetched now.
@@ -157,7 +202,7 @@ impl Feed {
     fn relist(&self, page: &PageRecord) -> Result<Place, Error> {
         let Some(past) = self.record.past() else { return Ok(Place::default()) };
         let next = past.pages.next;
-        let known = Known::read(&*self.record.disk(), self.plan.format, &past.state)?;
+        let known = self.known(past)?;
         if let Some(log) = self.record.listing() {
             log.relist(page.first, next, page.marker.as_deref()).map_err(unrecorded)?;
         }
@@ -193,7 +238,7 @@ impl Feed {
                     Rc::clone(&self.target),
                     self.template.clone(),
                     plan.connect_timeout,
-                    plan.timeout,
+                    plan.patience,
                     PAGE_BYTES as u64,
                 );
                 Reader::Listing { client: Box::new(client), listing: None }
@@ -300,26 +345,12 @@ impl Feed {
             }
             return Ok(true);
         }
-        let mut picks = Vec::new();
-        let mut known = Vec::new();
-        for index in skip..skip + count {
-            let name = usize::try_from(index).ok().and_then(|index| names.get(index));
-            let stored = match (&place.known, name) {
-                (Some(known), Some(name)) => known.contains(name),
-                _ => false,
-            };
-            match stored {
-                true => known.push(first.wrapping_add(index)),
-                false => picks.extend(u32::try_from(index)),
-            }
-        }
-        if !known.is_empty() {
-            if let Some(log) = self.record.listing() {
-                log.skipped(&known).map_err(unrecorded)?;
-            }
-            let count = known.len() as u64;
-            self.report.listed.fetch_add(count, Ordering::Release);
-            self.report.skipped.fetch_add(count, Ordering::Release);
+        let end = skip + count;
+        let mut picks: Vec<_> = (skip..end).filter_map(|index| u32::try_from(index).ok()).collect();
+        if let Some(known) = &place.known {
+            let stored = self.take_known(known, &names, &mut picks, first)?;
+            self.report.listed.fetch_add(stored, Ordering::Release);
+            self.report.skipped.fetch_add(stored, Ordering::Release);
         }
         for lease in Lease::cut_picks(names, picks, first, size) {
             if !self.send(lease).await {
@@ -340,29 +371,38 @@ impl Feed {
         sent
     }
 
-    /// One page, asked for again while the failure may pass.
+    /// One page, asked for again while the failure may pass. Like an object, it is not blamed for
+    /// an outage, once the source has answered at all.
     async fn page(
         &self,
         client: &mut Client,
         listing: &mut Listing,
         path: &[u8],
     ) -> Result<Names, Error> {
-        let began = Instant::now();
+        let mut began = Instant::now();
         let mut attempts = 0;
         loop {
-            self.wait_for_gate().await;
-            let failure = match client.get(path).await {
+            let trial = self.wait_for_origin(listing.pages() == 0).await;
+            let sent = Instant::now();
+            let answer = client.get(path).await;
+            let now = Instant::now();
+            let failure = match answer {
                 Ok(fetched) => match Failure::of_status(fetched.status) {
-                    None => match listing.accept(&fetched.body) {
-                        Ok(names) => return Ok(names),
-                        Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
-                    },
+                    None => {
+                        if trial {
+                            self.origin.probe_answered(sent, now, &Probe::Trial);
+                        }
+                        match listing.accept(&fetched.body) {
+                            Ok(names) => return Ok(names),
+                            Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
+                        }
+                    }
                     Some(failure) if !failure.retry() => {
                         return Err(self.refused(path, &fetched, failure, listing.pages() == 0));
                     }
                     Some(failure) => {
                         if let Some(pause) = fetched.retry_after {
-                            self.gate.pause(Instant::now(), pause);
+                            self.origin.pause(now, pause, failure);
                         }
                         failure
                     }
@@ -376,29 +416,61 @@ impl Feed {
                 }
                 Err(failure) => failure,
             };
+            if trial {
+                self.origin.probe_failed(sent, now, &Probe::Trial);
+            }
             attempts += 1;
             let random =
                 u64::from(std::process::id()) << 32 | u64::from(began.elapsed().subsec_nanos());
             let random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let Some(wait) = self.plan.retry.wait(attempts, began.elapsed(), random) else {
+            let wait = self.plan.retry.wait(attempts, began.elapsed(), random);
+            if wait.is_none() && (listing.pages() == 0 || !self.is_outage(sent, now, failure).await)
+            {
                 return Err(self.unreachable(path, failure));
-            };
-            tokio::time::sleep(wait).await;
+            }
+            if wait.is_none() {
+                (attempts, began) = (0, Instant::now());
+            }
+            tokio::time::sleep(wait.unwrap_or_default()).await;
             if self.control.stopping() {
                 return Err(self.unreachable(path, failure));
             }
         }
     }
 
-    /// The listing keeps a pause like every other request.
-    async fn wait_for_gate(&self) {
+    /// Whether the origin was down when a page failed for the last time that it may. Where that
+    /// is not known, the cores' probe tells.
+    async fn is_outage(&self, sent: Instant, failed: Instant, failure: Failure) -> bool {
         loop {
-            let pause = self.gate.closed_for(Instant::now());
-            if pause.is_zero() || self.control.stopping() {
-                return;
+            match self.origin.fault(sent, failed) {
+                Fault::Origin => return true,
+                Fault::Object => return false,
+                Fault::Unknown => self.origin.suspect(failed, Instant::now(), failure),
+            }
+            if !self.origin.has_reference() || self.control.stopping() {
+                return true;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// The listing waits like every other request. True if it goes as the probe: while nothing
+    /// was fetched, the cores may have nothing to ask for.
+    async fn wait_for_origin(&self, first: bool) -> bool {
+        loop {
+            let now = Instant::now();
+            let free = match first {
+                true => self.origin.paused_for(now).is_zero(),
+                false => self.origin.flows(now),
+            };
+            if free || self.control.stopping() {
+                return false;
+            }
+            if !first && !self.origin.has_reference() && self.origin.probe(now, true).is_some() {
+                return true;
             }
             // In steps, so that a wish to stop is heard.
-            tokio::time::sleep(pause.min(TICK)).await;
+            tokio::time::sleep(TICK).await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! The names of everything that a run stored, for the case that its listing changed meanwhile.
 
 use crate::disk::{Dir, Disk, File};
-use crate::ledger::State;
+use crate::ledger::{Past, State};
 use crate::manifest::take_file;
 use crate::sink::{Format, tar};
 use rustix::io::Errno;
@@ -21,12 +21,12 @@ impl Known {
     ///
     /// # Bounds
     /// 32 bytes of memory for each object stored.
-    pub(super) fn read(disk: &dyn Disk, format: Format, state: &State) -> Result<Self, Error> {
+    pub(super) fn read(disk: &dyn Disk, format: Format, past: &Past) -> Result<Self, Error> {
         let mut known = Self::default();
         match format {
             Format::Null => {}
-            Format::Tar => known.read_packs(disk, state)?,
-            Format::Files => known.read_manifest(disk)?,
+            Format::Tar => known.read_packs(disk, &past.state)?,
+            Format::Files => known.read_manifest(disk, past)?,
         }
         Ok(known)
     }
@@ -45,7 +45,11 @@ impl Known {
             let file_name = tar::pack_name(number);
             let wrong = |why: io::Error| Error::environment(&file_name, "cannot read").why(why);
             let opened = match disk.read(Dir::Root, &file_name) {
-                Err(Errno::NOENT) => disk.read(Dir::Open, &file_name),
+                Err(Errno::NOENT) => match disk.read(Dir::Open, &file_name) {
+                    // It may have got its name just now.
+                    Err(Errno::NOENT) => disk.read(Dir::Root, &file_name),
+                    other => other,
+                },
                 other => other,
             };
             let file = match opened {
@@ -70,14 +74,17 @@ impl Known {
         Ok(())
     }
 
-    fn read_manifest(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+    /// What is behind the recorded length was being written when a process was killed, or is
+    /// being written now.
+    fn read_manifest(&mut self, disk: &dyn Disk, past: &Past) -> Result<(), Error> {
         let wrong = |errno: Errno| {
             let why = io::Error::from(errno);
             Error::environment(".windrow/manifest", "cannot read").why(why)
         };
-        for file in disk.list(Dir::Manifest).map_err(wrong)? {
+        for (file, len) in past.manifests() {
             let bytes = crate::disk::read_whole(disk, Dir::Manifest, &file).map_err(wrong)?;
-            let bytes = bytes.unwrap_or_default();
+            let mut bytes = bytes.unwrap_or_default();
+            bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
             let mut part = bytes.get(crate::ledger::frame::HEADER_BYTES..).unwrap_or_default();
             while !part.is_empty() {
                 let Some(file) = take_file(&mut part) else { return Err(wrong(Errno::ILSEQ)) };

@@ -3,14 +3,14 @@
 
 use super::plan::{Only, Plan};
 use super::worker::Route;
-use crate::disk::{Disk, Synced};
+use crate::disk::{Dir, Disk, Synced};
 use crate::ledger::{self, CoreLedger, Failed, FailureLog, Ledger, ListingLog, Past, State};
 use crate::report::Before;
-use crate::sink::{Book, Destination, Format, PackRecord, RunFile, Sinks, tidy};
+use crate::sink::{Book, Destination, Format, PackRecord, RunFile, Sinks, tar, tidy};
 use crate::source::Pattern;
 use roaring::RoaringTreemap;
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use windrow_model::percent::{self, Keep};
@@ -64,7 +64,7 @@ impl Record {
         let past = match earlier {
             None => None,
             Some(earlier) => {
-                if let Some(difference) = earlier.difference(&run) {
+                if let Some(difference) = run.difference(earlier) {
                     return Err(Error::usage(
                         dest.path().display().to_string(),
                         "holds an earlier run",
@@ -153,7 +153,7 @@ impl Record {
         let disk = self.dest.disk();
         let shown = self.dest.path().display().to_string();
         match &self.past {
-            None => self.dest.begin(&self.run)?,
+            None => self.dest.begin(&self.run, |old| named_packs(&*disk, old))?,
             Some(_) => self.dest.go_on(),
         }
         let wrong = |errno: Errno| {
@@ -241,6 +241,15 @@ fn cut_value(pair: &str) -> String {
         Some((key, value)) if !value.is_empty() => format!("{key}=***"),
         _ => pair.to_owned(),
     }
+}
+
+/// The packs that a run gave their names; `None` where its ledger cannot tell.
+fn named_packs(disk: &dyn Disk, run: &RunFile) -> Option<BTreeSet<u32>> {
+    let past = ledger::load(disk, run.number()?, &|_| RoaringTreemap::new()).ok()?;
+    let open = disk.list(Dir::Open).ok()?;
+    let named = |number: u32| !open.contains(&tar::pack_name(number));
+    let full = past.state.packs.iter().filter(|(_, pack)| pack.full);
+    Some(full.map(|(&number, _)| number).filter(|&number| named(number)).collect())
 }
 
 /// Which failures are to be tried again.

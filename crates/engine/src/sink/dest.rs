@@ -1,12 +1,14 @@
 //! The destination: a directory, windrow's state inside it, and the lock that keeps it to one
 //! process.
 
+use super::Format;
 use super::errno::fatal;
 use super::pack::pack_number;
 use crate::disk::{Dir, Disk, Real, Synced, write_whole};
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -24,6 +26,9 @@ const MANIFEST_DIR: &str = "manifest";
 
 /// Says which run the destination belongs to.
 pub const RUN_FILE: &str = "run.json";
+
+/// The same of a run that is being forgotten, until nothing of its output is left.
+const FORGOTTEN_FILE: &str = "forgotten.json";
 
 /// Which run a destination belongs to. Two runs are the same when all but the number are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +82,8 @@ pub struct Destination {
     made: Vec<PathBuf>,
     /// The run that was here before.
     earlier: Option<RunFile>,
+    /// A run before that, which a process that was killed did not forget to its end.
+    forgotten: Option<RunFile>,
     /// The directory belongs to this process's run.
     begun: AtomicBool,
     syncs_at_once: bool,
@@ -106,9 +113,18 @@ impl Destination {
         let (ledger, manifest, work) = (make(LEDGER_DIR)?, make(MANIFEST_DIR)?, make(WORK_DIR)?);
         let syncs_at_once = syncs_at_once(&root);
         let disk = Arc::new(Real::new(root, state, ledger, manifest, work));
-        let earlier = read_run(&*disk, &shown)?;
-        let begun = AtomicBool::new(false);
-        Ok(Self { path: path.to_owned(), disk, _lock: lock, made, earlier, begun, syncs_at_once })
+        let earlier = read_run(&*disk, &shown, RUN_FILE)?;
+        let forgotten = read_run(&*disk, &shown, FORGOTTEN_FILE)?;
+        Ok(Self {
+            path: path.to_owned(),
+            disk,
+            _lock: lock,
+            made,
+            earlier,
+            forgotten,
+            begun: AtomicBool::new(false),
+            syncs_at_once,
+        })
     }
 
     /// The run that was here before.
@@ -117,15 +133,28 @@ impl Destination {
     }
 
     /// Notes which run the directory belongs to, and forgets another that was here. To be called
-    /// when the source proved to be there: a mistyped address shall cost nothing.
+    /// when the source proved to be there: a mistyped address shall cost nothing. `packs_of` says
+    /// which packs a run left under their names; where that cannot be told any more, all go whose
+    /// names look like it.
     ///
     /// # Errors
     /// The environment's.
-    pub fn begin(&self, run: &RunFile) -> Result<(), Error> {
-        if self.earlier.is_some() {
-            self.forget().map_err(|e| fatal(&self.shown(), "cannot clear the earlier run", e))?;
-        }
-        self.clear_unfinished()?;
+    pub fn begin(
+        &self,
+        run: &RunFile,
+        packs_of: impl FnOnce(&RunFile) -> Option<BTreeSet<u32>>,
+    ) -> Result<(), Error> {
+        let cleared = || -> Result<(), Errno> {
+            if let Some(old) = self.earlier.as_ref().or(self.forgotten.as_ref()) {
+                self.forget(old, packs_of)?;
+            }
+            // Without a run file it belongs to no run.
+            for dir in [Dir::Ledger, Dir::Manifest, Dir::Open] {
+                self.clear(dir, |_| true)?;
+            }
+            self.clear(Dir::State, |name| name != LOCK_FILE)
+        };
+        cleared().map_err(|e| fatal(&self.shown(), "cannot clear the earlier run", e))?;
         let json = serde_json::to_vec_pretty(run).unwrap_or_default();
         write_whole(&*self.disk, Dir::State, RUN_FILE, &json)
             .and_then(|()| self.disk.sync_dir(Dir::Root).map(drop))
@@ -139,21 +168,29 @@ impl Destination {
         self.begun.store(true, Ordering::Release);
     }
 
-    /// Forgets an earlier run: its state, and the packs it wrote. Files stay: a new run replaces
-    /// those it fetches again.
-    fn forget(&self) -> Result<(), Errno> {
-        // First that which says that there is a run: what is left then belongs to none.
-        self.disk.remove(Dir::State, RUN_FILE)?;
+    /// Forgets that there was a run, and removes its packs. Files stay: a new run replaces those it
+    /// fetches again.
+    ///
+    /// Whoever is killed meanwhile leaves a note, so that the next process comes to the end of it:
+    /// a pack that stayed would be in the way of the new run's, or be taken for one.
+    fn forget(
+        &self,
+        old: &RunFile,
+        packs_of: impl FnOnce(&RunFile) -> Option<BTreeSet<u32>>,
+    ) -> Result<(), Errno> {
+        if self.earlier.is_some() {
+            self.disk.replace(Dir::State, RUN_FILE, FORGOTTEN_FILE)?;
+            let _ = self.disk.sync_dir(Dir::State)?;
+        }
+        if old.format == Format::Tar.name() {
+            let packs = packs_of(old);
+            let is_its = |number| packs.as_ref().is_none_or(|packs| packs.contains(&number));
+            self.clear(Dir::Root, |name| pack_number(name).is_some_and(is_its))?;
+            let _ = self.disk.sync_dir(Dir::Root)?;
+        }
+        self.disk.remove(Dir::State, FORGOTTEN_FILE)?;
         let _ = self.disk.sync_dir(Dir::State)?;
-        for name in self.disk.list(Dir::Root)? {
-            if pack_number(&name).is_some() {
-                self.disk.remove(Dir::Root, &name)?;
-            }
-        }
-        for dir in [Dir::Ledger, Dir::Manifest, Dir::Open] {
-            self.clear(dir, |_| true)?;
-        }
-        self.clear(Dir::State, |name| name != LOCK_FILE)
+        Ok(())
     }
 
     /// Removes the plain files of a directory that `which` names.
@@ -226,12 +263,6 @@ impl Destination {
         fatal(&subject.display().to_string(), "cannot write", errno)
     }
 
-    /// Removes everything unfinished, packs too.
-    fn clear_unfinished(&self) -> Result<(), Error> {
-        self.clear(Dir::Open, |_| true)
-            .map_err(|errno| fatal(&self.shown(), "cannot clear unfinished files", errno))
-    }
-
     /// Removes unfinished files and bodies on their way, but no packs. To be called when no sink is
     /// open.
     ///
@@ -244,7 +275,8 @@ impl Destination {
 
     /// Takes back what [`Destination::prepare`] made, where a run ends before it stored anything.
     pub fn abandon(self) {
-        if self.earlier.is_some() && self.is_untouched() {
+        let is_ours = self.earlier.is_none() && self.forgotten.is_none();
+        if !is_ours && self.is_untouched() {
             return;
         }
         // Whatever cannot be removed stays; that is no worse than before.
@@ -299,8 +331,13 @@ pub fn look(path: &Path) -> Result<Look, Error> {
     let [ledger, manifest, work] = [LEDGER_DIR, MANIFEST_DIR, WORK_DIR]
         .map(|name| open(state.as_fd(), Path::new(name), OFlags::NOFOLLOW));
     let disk = Real::new(root, state, ledger?, manifest?, work?);
+<<<<<<< HEAD
     let run = read_run(&disk, &shown)?.ok_or_else(|| no_run(&shown))?;
     Ok(Look { disk, run })
+=======
+    let run = read_run(&disk, &shown, RUN_FILE)?.ok_or_else(none)?;
+    Ok((Arc::new(disk), run))
+>>>>>>> main
 }
 
 fn no_run(shown: &str) -> Error {
@@ -337,9 +374,9 @@ fn open_root(path: &Path) -> Result<OwnedFd, Error> {
     })
 }
 
-fn read_run(disk: &dyn Disk, shown: &str) -> Result<Option<RunFile>, Error> {
-    let subject = || format!("{}/{STATE_DIR}/{RUN_FILE}", shown.trim_end_matches('/'));
-    let bytes = crate::disk::read_whole(disk, Dir::State, RUN_FILE)
+fn read_run(disk: &dyn Disk, shown: &str, file: &str) -> Result<Option<RunFile>, Error> {
+    let subject = || format!("{}/{STATE_DIR}/{file}", shown.trim_end_matches('/'));
+    let bytes = crate::disk::read_whole(disk, Dir::State, file)
         .map_err(|errno| fatal(&subject(), "cannot read", errno))?;
     let Some(bytes) = bytes else { return Ok(None) };
     let run: RunFile = serde_json::from_slice(&bytes).map_err(|error| {

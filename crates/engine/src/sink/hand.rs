@@ -17,12 +17,13 @@
 use super::block::Block;
 use super::book::Book;
 use super::errno::fatal;
+use super::pack::{UNNAMED, unnamed};
 use crate::disk::{Dir, Disk, File, Synced, Use};
 use rustix::io::Errno;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use windrow_model::limits::{COMMIT_PACKS, SYNCED_DIRECTORIES};
+use windrow_model::limits::SYNCED_DIRECTORIES;
 use windrow_model::{Batch, Error, FailedObject, Failure, FailureClass, InPack, Ordinal};
 
 /// A file that waits for its name.
@@ -91,6 +92,8 @@ pub(super) struct Shared {
 pub(super) struct CommitSize {
     pub(super) objects: u64,
     pub(super) bytes: u64,
+    /// Full packs: each is an open file.
+    pub(super) packs: usize,
 }
 
 /// What the packs of a format have in common.
@@ -300,7 +303,7 @@ impl Hand {
     fn commit_if_due(&mut self) -> Result<(), Error> {
         let due = self.since.0 >= self.every.objects
             || self.since.1 >= self.every.bytes
-            || self.full.len() >= COMMIT_PACKS;
+            || self.full.len() >= self.every.packs;
         if due { self.commit() } else { Ok(()) }
     }
 
@@ -322,16 +325,9 @@ impl Hand {
         for (number, file) in std::mem::take(&mut self.full) {
             drop(file);
             let name = self.packs.file_name(number);
-            self.disk.rename(Dir::Open, Dir::Root, &name).map_err(|errno| {
-                let error = self.wrong(&name, "cannot give the pack its name", errno);
-                match errno {
-                    Errno::EXIST => error.hint(
-                        "windrow did not write the file that has it: move that, then run the \
-                         same command again",
-                    ),
-                    _ => error,
-                }
-            })?;
+            self.disk
+                .rename(Dir::Open, Dir::Root, &name)
+                .map_err(|errno| unnamed(self.wrong(&name, UNNAMED, errno), errno))?;
             named.push(number);
         }
         let _ = self.disk.sync_dir(Dir::Root).map_err(|errno| {

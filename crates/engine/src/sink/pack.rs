@@ -258,6 +258,19 @@ pub(crate) fn pack_number(name: &str) -> Option<u32> {
     plain.then(|| digits.parse().ok())?
 }
 
+/// What is said of a pack that cannot get its name.
+pub(super) const UNNAMED: &str = "cannot give the pack its name";
+
+/// Adds what can be done about a pack that cannot get its name.
+pub(super) fn unnamed(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::EXIST => error.hint(
+            "windrow did not write the file that has it: move that, then run the same command again",
+        ),
+        _ => error,
+    }
+}
+
 /// Puts the directories in order before a run goes on: packs are cut to what is recorded of them,
 /// full ones get their names, and what nobody recorded goes.
 ///
@@ -315,10 +328,8 @@ pub(crate) fn tidy(
             Err(errno) => return Err(wrong(&name, "cannot cut the pack", errno)),
         }
         if pack.full {
-            disk.rename(Dir::Open, Dir::Root, &name).map_err(|errno| {
-                wrong(&name, "cannot give the pack its name", errno)
-                    .hint("is there a file of that name that windrow did not write?")
-            })?;
+            disk.rename(Dir::Open, Dir::Root, &name)
+                .map_err(|errno| unnamed(wrong(&name, UNNAMED, errno), errno))?;
             moved = true;
         } else {
             unfinished.push((number, *pack));

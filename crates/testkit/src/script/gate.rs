@@ -19,6 +19,11 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    /// Whether it was opened.
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until it is open, or until [`wait::LIMIT`] is over.
     pub fn pass(&self) {
         let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
