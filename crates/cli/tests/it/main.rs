@@ -32,11 +32,8 @@ mod resume;
 mod retries;
 mod rules;
 mod signals;
-<<<<<<< HEAD
-mod status;
-=======
 mod slow;
->>>>>>> main
+mod status;
 mod swapper;
 mod synthetic;
 mod tar;

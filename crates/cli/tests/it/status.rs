@@ -5,6 +5,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use windrow_testkit::script::{Site, http};
 use windrow_testkit::{Step, tree, wait};
 
@@ -37,11 +39,15 @@ fn a_run_from_its_first_process_to_its_end() {
         let site = Site::numbered(100).pages_of(40);
         let place = Place::new();
         let dest = place.at("out");
-        let server = site.start_but(|request, name| match name {
-            Some("n3") => Some(http::send_status("404 Not Found")),
-            Some("n30") if request.attempt == 0 => Some(vec![Step::Hang]),
-            _ => None,
-        });
+        let hangs = Arc::new(AtomicBool::new(true));
+        let server = {
+            let hangs = Arc::clone(&hangs);
+            site.start_but(move |_, name| match name {
+                Some("n3") => Some(http::send_status("404 Not Found")),
+                Some("n30") if hangs.load(Ordering::Acquire) => Some(vec![Step::Hang]),
+                _ => None,
+            })
+        };
         let get = || place.get(&server.url()).args(["--format", format, "--shard-size", "30"]);
         let running = get().args(["--cores", "1"]).start();
         wait::until("98 objects are recorded", || {
@@ -87,6 +93,7 @@ fn a_run_from_its_first_process_to_its_end() {
         } else {
             assert_eq!(told["packs"], Value::Null);
         }
+        hangs.store(false, Ordering::Release);
         get().run().expect(1);
         let told = resting(&dest);
         says(

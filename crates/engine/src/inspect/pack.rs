@@ -404,7 +404,8 @@ pub(super) struct Opened {
 
 /// Opens a pack, under its name or among the open ones.
 pub(super) fn open(disk: &dyn Disk, name: &str) -> Result<Option<Opened>, Error> {
-    for (dir, named) in [(Dir::Root, true), (Dir::Open, false)] {
+    // While it is among the open ones, a file that has its name is somebody else's.
+    for (dir, named) in [(Dir::Open, false), (Dir::Root, true)] {
         match disk.read(dir, name) {
             Ok(file) => return Ok(Some(Opened { file, named })),
             // A link is not followed.

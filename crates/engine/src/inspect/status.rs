@@ -160,10 +160,10 @@ fn packs(disk: &dyn Disk, state: &State) -> Result<PackCount, rustix::io::Errno>
     let named = numbers(disk, Dir::Root)?;
     let mut count = PackCount::default();
     for (number, pack) in &state.packs {
-        let place = match (named.contains(number), open.contains(number), pack.full) {
-            (true, _, _) => &mut count.finished,
-            (false, true, true) => &mut count.unnamed,
-            (false, true, false) => &mut count.open,
+        let place = match (open.contains(number), named.contains(number), pack.full) {
+            (true, _, false) => &mut count.open,
+            (true, false, true) => &mut count.unnamed,
+            (_, true, _) => &mut count.finished,
             (false, false, _) => &mut count.gone,
         };
         *place += 1;

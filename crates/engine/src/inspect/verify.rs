@@ -146,13 +146,16 @@ fn packs(
         }
         Ok(())
     })?;
-    let names = disk.list(Dir::Root).map_err(|errno| {
-        Error::environment("DEST", "cannot be read").why(std::io::Error::from(errno))
-    })?;
-    for name in names {
+    let list = |dir| {
+        disk.list(dir).map_err(|errno| {
+            Error::environment("DEST", "cannot be read").why(std::io::Error::from(errno))
+        })
+    };
+    let open = list(Dir::Open)?;
+    for name in list(Dir::Root)? {
         let Some(number) = pack_number(&name) else { continue };
         let known = packs.binary_search_by_key(&number, |parts| parts[0].pack).is_ok();
-        if !known || name != pack_name(number) {
+        if !known || name != pack_name(number) || open.contains(&name) {
             let name = name.into_bytes();
             let detail = "no record knows this pack".to_owned();
             let file = name.clone();

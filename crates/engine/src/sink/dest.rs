@@ -331,13 +331,8 @@ pub fn look(path: &Path) -> Result<Look, Error> {
     let [ledger, manifest, work] = [LEDGER_DIR, MANIFEST_DIR, WORK_DIR]
         .map(|name| open(state.as_fd(), Path::new(name), OFlags::NOFOLLOW));
     let disk = Real::new(root, state, ledger?, manifest?, work?);
-<<<<<<< HEAD
-    let run = read_run(&disk, &shown)?.ok_or_else(|| no_run(&shown))?;
+    let run = read_run(&disk, &shown, RUN_FILE)?.ok_or_else(|| no_run(&shown))?;
     Ok(Look { disk, run })
-=======
-    let run = read_run(&disk, &shown, RUN_FILE)?.ok_or_else(none)?;
-    Ok((Arc::new(disk), run))
->>>>>>> main
 }
 
 fn no_run(shown: &str) -> Error {
