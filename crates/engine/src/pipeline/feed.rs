@@ -134,6 +134,7 @@ impl Feed {
                 self.report.unhanded.fetch_sub(stored, Ordering::AcqRel);
                 self.report.skipped.fetch_add(stored, Ordering::Release);
             }
+            self.note_reference(page, &names);
             let size = lease_size(picks.len(), self.plan.cores);
             for lease in Lease::cut_picks(names, picks, first, size) {
                 let len = lease.len() as u64;
@@ -186,6 +187,21 @@ impl Feed {
             log.skipped(&stored).map_err(unrecorded)?;
         }
         Ok(stored.len() as u64)
+    }
+
+    /// Where all that is left to do may fail on its own, what is stored from the same page tells
+    /// whether the server is down.
+    fn note_reference(&self, page: &PageRecord, names: &Names) {
+        if self.origin.has_reference() {
+            return;
+        }
+        let Some(past) = self.record.past() else { return };
+        let stored = page.range().find(|&ordinal| past.state.stored.contains(ordinal));
+        let index = stored.map(|ordinal| ordinal - page.first + page.skipped);
+        let name = index.and_then(|index| names.get(usize::try_from(index).ok()?));
+        if let Some(name) = name {
+            self.origin.note(name);
+        }
     }
 
     /// Indices, on its page, of the names of a record that are to be fetched now.
