@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Demo) -> Outcome {
         each(server_cpu),
     ));
 
-    let settings = Settings { cores: 0, corpus: Some(corpus) };
+    let settings = Settings { corpus: Some(corpus), ..Settings::default() };
     let checked = inspect::verify(&dir.path().join("out"), settings, &mut |_| true)?;
     let wrong = checked.wrong.iter();
     let wrong: Vec<_> = wrong.map(|(kind, number)| format!("{} {kind}", count(*number))).collect();

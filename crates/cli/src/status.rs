@@ -100,8 +100,11 @@ fn begun(status: &Status) -> String {
     match status.began {
         None => "nothing is recorded yet".to_owned(),
         Some(began) => {
-            let ago = duration(Duration::from_secs(now.saturating_sub(began)));
-            format!("{} ({ago} ago), {processes}", utc(began))
+            let ago = match now.saturating_sub(began) {
+                0 => "just now".to_owned(),
+                seconds => format!("{} ago", duration(Duration::from_secs(seconds))),
+            };
+            format!("{} ({ago}), {processes}", utc(began))
         }
     }
 }

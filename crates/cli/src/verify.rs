@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let (size, seed) = (args.size, args.seed);
     let corpus = args.synthetic.map(|count| Corpus { count, size, seed });
-    let settings = Settings { cores: args.cores.unwrap_or(0), corpus };
+    let settings = Settings { cores: args.cores.unwrap_or(0), corpus, ..Settings::default() };
     let mut out = Data::new();
     let verdict = inspect::verify(&args.dest, settings, &mut |finding| {
         let line = if args.json { object(finding) } else { line(finding) };
@@ -86,5 +86,9 @@ fn tell(verdict: &Verdict) {
             count(verdict.failed),
             count(verdict.pending)
         ));
+        if verdict.wrong.contains_key("extra") {
+            say("hint: a process that was killed may leave files that it had no time to record; \
+                 they are fetched again and replaced");
+        }
     }
 }

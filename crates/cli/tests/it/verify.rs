@@ -548,6 +548,59 @@ fn the_corpus_is_a_second_witness() {
 }
 
 #[test]
+fn large_bodies_are_read_in_pieces() {
+    let figures = ["--synthetic", "3", "--size", "3000001", "--seed", "8"];
+    let server = windrow().serve(figures);
+    for format in ["tar", "files"] {
+        let place = Place::new();
+        place.get(&server.url).args(["--format", format, "--cores", "1"]).run().complete(3);
+        let dest = place.at("out");
+        verify(&dest).args(figures).run().expect(0).says(["3 of 3"]);
+        let corpus = windrow_model::Corpus { count: 3, size: 3_000_001, seed: 8 };
+        let mut name = Vec::new();
+        corpus.name_into(1, &mut name);
+        let name = String::from_utf8(name).expect("UTF-8");
+        let (file, at) = match format {
+            "tar" => {
+                let pack = packs(&dest).swap_remove(0);
+                let body = members(&pack).into_iter().find(|(own, ..)| *own == name);
+                (pack, body.expect("a member").2.start)
+            }
+            _ => (dest.join(&name), 0),
+        };
+        for byte in [0, 1 << 20, 3_000_000] {
+            change(&file, |bytes| bytes[at + byte] ^= 0x10);
+            is_wrong(&dest, [(Kind::Corrupt, name.as_str())]);
+            change(&file, |bytes| bytes[at + byte] ^= 0x10);
+        }
+        is_right(&dest);
+    }
+}
+
+#[test]
+fn of_many_files_a_share_is_looked_at_after_the_other() {
+    let (_place, dest) = files_of(&Site::numbered(50));
+    std::fs::remove_file(dest.join("n7")).expect("a file");
+    std::fs::write(dest.join("n8"), "not that").expect("a file");
+    std::fs::write(dest.join("more"), "").expect("a file");
+    std::fs::write(dest.join("%="), "").expect("a file");
+    std::fs::write(dest.join("%=no%"), "").expect("a file");
+    let expected = look(&dest).0;
+    assert_eq!(expected.len(), 5, "{expected:?}");
+    for names in [1, 7, 49, 50] {
+        let mut all = Vec::new();
+        let settings = Settings { names, ..Settings::default() };
+        let verdict = inspect::verify(&dest, settings, &mut |finding| {
+            all.push(finding.clone());
+            true
+        });
+        assert_eq!(verdict.expect("a whole ledger").right, 48);
+        all.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        assert_eq!(all, expected, "{names} at once");
+    }
+}
+
+#[test]
 fn a_reader_that_has_enough_ends_it() {
     let (_place, dest) = tar_of(&Site::numbered(60));
     for pack in packs(&dest) {

@@ -1,8 +1,8 @@
 //! Files against their records: one thread walks the tree, the others read what it finds.
 //!
 //! Whatever path a file lies under says which name it has, so it does not matter which of its two
-//! places a name took. What is known of a name are 32 bytes; at most [`VERIFY_NAMES`] are held at
-//! once, and of more files than that one share after the other is looked at.
+//! places a name took. What is known of a name are 32 bytes; there is a bound to how many are held
+//! at once, and of more files than that one share after the other is looked at.
 
 use super::Seen;
 use super::against::{Against, Body};
@@ -15,7 +15,6 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use windrow_model::limits::VERIFY_NAMES;
 use windrow_model::name::{self, STATE_DIR};
 use windrow_model::{Error, Ordinal};
 
@@ -34,19 +33,19 @@ struct Batch {
     files: Vec<(Box<[u8]>, FileType)>,
 }
 
-/// Checks all files.
+/// Checks all files on so many cores, with so many names at once.
 ///
 /// # Errors
 /// A directory or a file cannot be opened.
 pub(super) fn check(
     seen: &Seen,
     parts: &[Part],
-    cores: usize,
+    (cores, names): (usize, u64),
     findings: &Findings<'_>,
     against: Option<&Against>,
 ) -> Result<(), Error> {
     let files: u64 = parts.iter().map(|part| part.objects).sum();
-    let of = files.div_ceil(VERIFY_NAMES).max(1);
+    let of = files.div_ceil(names).max(1);
     let mut manifests = Manifests::new(seen.look.disk());
     let unknown = AtomicU64::new(0);
     let mut damaged = 0;

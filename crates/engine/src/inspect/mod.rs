@@ -23,9 +23,10 @@ pub use verify::{Settings, Verdict, verify};
 
 use crate::ledger::{self, Past};
 use crate::sink::Format;
-use crate::sink::dest::{Look, look};
+use crate::sink::dest::{Look, holder, look};
 use roaring::RoaringTreemap;
 use std::path::Path;
+use std::time::Duration;
 use windrow_model::Error;
 
 /// A run that is looked at.
@@ -33,20 +34,38 @@ struct Seen {
     look: Look,
     past: Past,
     format: Format,
+    /// The process at work on it.
+    pid: Option<u32>,
 }
+
+/// While a process is at work, damage is believed when it was seen so often.
+const ATTEMPTS: u32 = 5;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Seen {
     fn new(path: &Path) -> Result<Self, Error> {
-        let look = look(path)?;
-        let past = past(&look)?;
-        let format = format(path, &look)?;
-        Ok(Self { look, past, format })
+        let mut attempt = 1;
+        loop {
+            // Before and behind: whoever begins or ends in between is seen once.
+            let before = holder(path);
+            let seen = look(path).and_then(|look| {
+                let number = look.run.number().unwrap_or_default();
+                let past = ledger::load(look.disk(), number, &|_| RoaringTreemap::new())?;
+                let format = format(path, &look)?;
+                Ok(Self { look, past, format, pid: None })
+            });
+            let pid = holder(path).or(before);
+            match seen {
+                Ok(seen) => return Ok(Self { pid, ..seen }),
+                // A process that begins cuts files and writes them anew.
+                Err(_) if pid.is_some() && attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error),
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
-}
-
-fn past(look: &Look) -> Result<Past, Error> {
-    let number = look.run.number().unwrap_or_default();
-    ledger::load(look.disk(), number, &|_| RoaringTreemap::new())
 }
 
 fn format(path: &Path, look: &Look) -> Result<Format, Error> {

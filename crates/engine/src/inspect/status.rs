@@ -1,15 +1,13 @@
 //! How a run stands, by its ledger and by what lies in its directories.
 
-use super::{format, past};
+use super::Seen;
 use crate::disk::{Dir, Disk};
-use crate::ledger::{Past, State};
-use crate::sink::dest::{Look, holder, look};
+use crate::ledger::State;
 use crate::sink::tar::pack_name;
 use crate::sink::{Format, pack_number};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 use windrow_model::Error;
 
 /// How a run stands.
@@ -76,40 +74,18 @@ pub struct PackCount {
     pub gone: u64,
 }
 
-/// Looks while a process may be at work are made so often before damage is believed.
-const ATTEMPTS: u32 = 5;
-
-/// Between two of them.
-const PAUSE: Duration = Duration::from_millis(20);
-
 /// How the run at `path` stands. Nothing is changed, and a process may be at work.
 ///
 /// # Errors
 /// There is no run, its ledger is damaged, or it cannot be read.
 pub fn status(path: &Path) -> Result<Status, Error> {
-    let mut attempt = 1;
-    loop {
-        // Before and behind: whoever begins or ends in between is seen once.
-        let before = holder(path);
-        let looked = look(path).and_then(|look| Ok((past(&look)?, look)));
-        let pid = holder(path).or(before);
-        match looked {
-            Ok((past, look)) => return tell(path, &look, &past, pid),
-            Err(error) if pid.is_none() || attempt == ATTEMPTS => return Err(error),
-            // A process that begins cuts files and writes them anew.
-            Err(_) => attempt += 1,
-        }
-        std::thread::sleep(PAUSE);
-    }
-}
-
-fn tell(path: &Path, look: &Look, past: &Past, pid: Option<u32>) -> Result<Status, Error> {
+    let seen = Seen::new(path)?;
+    let Seen { ref look, ref past, format, pid } = seen;
     let disk = look.disk();
     let unread = |errno: rustix::io::Errno| {
         let why = std::io::Error::from(errno);
         Error::environment(path.display().to_string(), "cannot be read").why(why)
     };
-    let format = format(path, look)?;
     let state = &past.state;
     let (stored, skipped, failed) = (state.stored.len(), state.skipped.len(), state.failures());
     let settled = stored + skipped + failed;

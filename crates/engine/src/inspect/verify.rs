@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use windrow_model::limits::VERIFY_NAMES;
 use windrow_model::{Corpus, Error};
 
 /// How to verify.
@@ -30,6 +31,8 @@ pub struct Settings {
     /// The source was this: each body is compared with it too, and whatever it has and the output
     /// has not is missing.
     pub corpus: Option<Corpus>,
+    /// Names of files held at once, at 32 bytes each; 0 takes [`VERIFY_NAMES`].
+    pub names: u64,
 }
 
 /// What verifying came to.
@@ -93,7 +96,10 @@ pub fn verify(path: &Path, settings: Settings, take: &mut Take<'_>) -> Result<Ve
     };
     match seen.format {
         Format::Tar => packs(disk, &parts, cores, &findings, against.as_ref())?,
-        _ => files::check(&seen, &parts, cores, &findings, against.as_ref())?,
+        _ => {
+            let names = if settings.names == 0 { VERIFY_NAMES } else { settings.names };
+            files::check(&seen, &parts, (cores, names), &findings, against.as_ref())?;
+        }
     }
     if let Some(against) = &against {
         against.tell_missing(&findings);

@@ -17,6 +17,14 @@ pub trait Bytes {
     fn at(&mut self, offset: u64, want: usize) -> io::Result<&[u8]>;
 }
 
+impl Bytes for &[u8] {
+    fn at(&mut self, offset: u64, want: usize) -> io::Result<&[u8]> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..));
+        let rest = rest.unwrap_or_default();
+        Ok(&rest[..rest.len().min(want)])
+    }
+}
+
 /// A member, as its headers say.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -167,14 +175,6 @@ fn end_of(body: u64, bytes: u64) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    impl Bytes for &[u8] {
-        fn at(&mut self, offset: u64, want: usize) -> io::Result<&[u8]> {
-            let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..));
-            let rest = rest.unwrap_or_default();
-            Ok(&rest[..rest.len().min(want)])
-        }
-    }
 
     fn member(path: &[u8], body: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
