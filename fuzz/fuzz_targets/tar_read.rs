@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use windrow_engine::sink::tar::read;
+use windrow_engine::sink::tar::{entry, read};
 
 fuzz_target!(|input: (bool, &[u8])| {
     let (plain, bytes) = input;
@@ -25,6 +25,17 @@ fuzz_target!(|input: (bool, &[u8])| {
     if let Ok(count) = read {
         assert_eq!(count, members);
         assert_eq!(tar.len() % 512, 0);
+    }
+    // By its headers alone, from any block on.
+    let mut bytes = tar.as_slice();
+    for at in (0..tar.len() as u64).step_by(512) {
+        let mut member = entry::Entry::default();
+        let found = entry::find(&mut bytes, at, &mut member).expect("memory can be read");
+        if found == entry::Found::Member {
+            assert!(member.body > at && member.end - member.body >= member.bytes);
+        }
+        let _ = entry::guess(&mut bytes, at, true).expect("memory can be read");
+        let _ = entry::repairs(&mut bytes, at).expect("memory can be read");
     }
 });
 

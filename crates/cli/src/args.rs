@@ -17,10 +17,12 @@ use windrow_server::Faults;
   windrow demo                                  try it: serve, fetch and check a million objects
   windrow get http://host:8080 -o out/          empty a file server into files
   windrow get http://host:8080 -o out/ --format tar --pipeline 64
+  windrow status out/                           how a run stands, and how to go on with it
+  windrow verify out/                           read all of it again, and compare
   windrow serve --dir some/folder               serve a folder to windrow or anybody
 
-Exit codes: 0 every object stored · 1 some failed · 2 usage · 3 stopped by a rule ·
-4 the environment · 130/143 after a signal and a clean stop")]
+Exit codes: 0 every object stored, or all is right · 1 some failed, or something is wrong ·
+2 usage · 3 stopped by a rule · 4 the environment · 130/143 after a signal and a clean stop")]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -38,6 +40,12 @@ pub(crate) fn parse() -> Args {
 pub(crate) enum Command {
     /// Fetch every object of a source into a destination
     Get(Box<Get>),
+    /// Tell how a run stands and how to go on with it, and change nothing
+    Status(Status),
+    /// Read everything that a run stored again, and compare it with what was recorded
+    Verify(Verify),
+    /// List the names of the objects that a run stored
+    Ls(Ls),
     /// Serve objects that windrow can fetch: a folder, or a corpus that needs no disk
     Serve(Box<Serve>),
     /// Serve, fetch and check objects on this machine, and say what a billion would take
@@ -211,6 +219,67 @@ pub(crate) struct Api {
     /// Query parameter in which the marker goes back
     #[arg(long, value_name = "NAME", default_value = "next-marker", env = "WINDROW_MARKER_PARAM")]
     pub(crate) marker_param: String,
+}
+
+/// `windrow status`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// Directory that `windrow get` writes or wrote to
+    #[arg(value_name = "DEST", env = "WINDROW_DEST")]
+    pub(crate) dest: PathBuf,
+
+    /// Tell it as JSON
+    #[arg(long, env = "WINDROW_JSON")]
+    pub(crate) json: bool,
+}
+
+/// `windrow verify`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// Directory that `windrow get` wrote to
+    #[arg(value_name = "DEST", env = "WINDROW_DEST")]
+    pub(crate) dest: PathBuf,
+
+    /// Tell what is wrong as lines of JSON, and the sum in a last one
+    #[arg(long, env = "WINDROW_JSON")]
+    pub(crate) json: bool,
+
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", env = "WINDROW_CORES")]
+    pub(crate) cores: Option<usize>,
+
+    /// The source was `windrow serve --synthetic N`: compare every body with that too
+    #[arg(long, value_name = "N", env = "WINDROW_SYNTHETIC", value_parser = parse_count)]
+    pub(crate) synthetic: Option<u64>,
+
+    /// Bytes of each synthetic object
+    #[arg(long, value_name = "B", default_value = "100", env = "WINDROW_SIZE",
+          value_parser = parse_bytes)]
+    pub(crate) size: u64,
+
+    /// Seed of the synthetic objects
+    #[arg(long, value_name = "S", default_value_t = 0, env = "WINDROW_SEED")]
+    pub(crate) seed: u64,
+}
+
+/// `windrow ls`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ls {
+    /// Directory that `windrow get` writes or wrote to
+    #[arg(value_name = "DEST", env = "WINDROW_DEST")]
+    pub(crate) dest: PathBuf,
+
+    /// Only names that begin so
+    #[arg(env = "WINDROW_PREFIX")]
+    pub(crate) prefix: Option<std::ffi::OsString>,
+
+    /// A line of JSON for each object: name, bytes, and where it lies
+    #[arg(long, env = "WINDROW_JSON", conflicts_with = "null")]
+    pub(crate) json: bool,
+
+    /// Names as they are, a NUL behind each; else `\` and control characters are escaped
+    #[arg(short = '0', long, env = "WINDROW_NULL")]
+    pub(crate) null: bool,
 }
 
 /// `windrow serve`

@@ -5,15 +5,12 @@ use crate::args::Demo;
 use crate::format::{bytes, count, duration};
 use crate::get::{catch, conduct};
 use crate::progress::say;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-use windrow_engine::sink::tar::read;
-use windrow_engine::{Format, Plan, rt};
+use std::time::Duration;
+use windrow_engine::inspect::{self, Settings};
+use windrow_engine::{Format, Plan};
 use windrow_model::url::Url;
 use windrow_model::{Corpus, Error, Exit};
 
@@ -74,21 +71,17 @@ pub(crate) fn run(args: &Demo) -> Outcome {
         each(server_cpu),
     ));
 
-    let began = Instant::now();
-    let checked = check(&dir.path().join("out"), &corpus)?;
+    let settings = Settings { corpus: Some(corpus), ..Settings::default() };
+    let checked = inspect::verify(&dir.path().join("out"), settings, &mut |_| true)?;
+    let wrong = checked.wrong.iter();
+    let wrong: Vec<_> = wrong.map(|(kind, number)| format!("{} {kind}", count(*number))).collect();
     note(&format!(
         "checked  {} bodies in {}: {}",
         count(checked.right),
-        duration(began.elapsed()),
-        if checked.is_all(&corpus) {
-            "every byte is right, none missing, none twice".to_owned()
-        } else {
-            format!(
-                "{} wrong, {} missing, {} twice",
-                count(checked.wrong),
-                count(corpus.count - checked.right.min(corpus.count)),
-                count(checked.twice)
-            )
+        duration(Duration::from_secs_f64(checked.seconds)),
+        match checked.is_right() {
+            true => "every byte is right, none missing, none twice".to_owned(),
+            false => wrong.join(", "),
         }
     ));
     let place = dir.path().display().to_string();
@@ -98,7 +91,7 @@ pub(crate) fn run(args: &Demo) -> Outcome {
         "at this rate 1,000,000,000 objects take {} on this machine, server included",
         duration(Duration::from_secs_f64(1e9 / sum.objects_per_second.max(1e-3)))
     ));
-    if checked.is_all(&corpus) { Ok(Exit::Complete) } else { Ok(Exit::Failed) }
+    if checked.is_right() { Ok(Exit::Complete) } else { Ok(Exit::Failed) }
 }
 
 fn check_room(dir: &Path, corpus: &Corpus) -> Result<(), Error> {
@@ -163,71 +156,4 @@ impl Drop for ServerProcess {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// What checking came to.
-#[derive(Default)]
-struct Checked {
-    right: u64,
-    wrong: u64,
-    twice: u64,
-}
-
-impl Checked {
-    fn is_all(&self, corpus: &Corpus) -> bool {
-        self.right == corpus.count && self.wrong == 0 && self.twice == 0
-    }
-}
-
-/// Reads every pack on all cores, and compares every body with what the corpus says.
-fn check(dir: &Path, corpus: &Corpus) -> Result<Checked, Error> {
-    let subject = dir.display().to_string();
-    let failed = |error: std::io::Error| Error::environment(&subject, "cannot read").why(error);
-    let packs: Vec<PathBuf> = std::fs::read_dir(dir)
-        .map_err(failed)?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|ext| ext == "tar"))
-        .collect();
-    let seen: Vec<AtomicU64> = (0..corpus.count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-    let next = AtomicUsize::new(0);
-    let total = Mutex::new(Ok(Checked::default()));
-    std::thread::scope(|scope| {
-        for _ in 0..rt::machine::cores() {
-            scope.spawn(|| {
-                while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let checked = check_pack(pack, corpus, &seen);
-                    let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    match (&mut *total, checked) {
-                        (Ok(total), Ok(checked)) => {
-                            total.right += checked.right;
-                            total.wrong += checked.wrong;
-                            total.twice += checked.twice;
-                        }
-                        (total @ Ok(_), Err(error)) => *total = Err((pack, error)),
-                        (Err(_), _) => return,
-                    }
-                }
-            });
-        }
-    });
-    total.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).map_err(|(pack, error)| {
-        Error::environment(pack.display().to_string(), "damaged").why(error)
-    })
-}
-
-fn check_pack(pack: &Path, corpus: &Corpus, seen: &[AtomicU64]) -> std::io::Result<Checked> {
-    let mut checked = Checked::default();
-    let file = BufReader::with_capacity(1 << 20, File::open(pack)?);
-    read::for_each(file, |member| match corpus.ordinal_of(member.path) {
-        Some(ordinal) if corpus.matches(ordinal, member.body) => {
-            let bit = 1 << (ordinal % 64);
-            let word = &seen[(ordinal / 64) as usize];
-            match word.fetch_or(bit, Ordering::Relaxed) & bit {
-                0 => checked.right += 1,
-                _ => checked.twice += 1,
-            }
-        }
-        _ => checked.wrong += 1,
-    })?;
-    Ok(checked)
 }

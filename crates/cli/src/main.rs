@@ -8,10 +8,14 @@ mod args;
 mod demo;
 mod format;
 mod get;
+mod ls;
 mod progress;
 mod serve;
+mod shown;
 mod signals;
+mod status;
 mod units;
+mod verify;
 
 use args::Command;
 use std::io::Write;
@@ -22,6 +26,9 @@ fn main() -> ExitCode {
     let args = args::parse();
     let result = match args.command {
         Command::Get(get) => get::run(&get),
+        Command::Status(status) => status::run(&status),
+        Command::Verify(verify) => verify::run(&verify),
+        Command::Ls(ls) => ls::run(&ls),
         Command::Serve(serve) => serve::run(&serve),
         Command::Demo(demo) => demo::run(&demo),
     };

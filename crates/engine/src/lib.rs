@@ -26,6 +26,8 @@ pub mod ledger;
 pub mod disk;
 pub mod manifest;
 
+pub mod inspect;
+
 pub mod pipeline;
 pub mod report;
 pub mod rt;

@@ -233,3 +233,7 @@ pub const HEDGES_OUT: usize = 16;
 
 /// A body of which so much has come is not asked for a second time: it is under way.
 pub const HEDGE_BYTES: u64 = 256 << 10;
+
+/// Names of files that `verify` holds at once, at 32 bytes each (256 MiB): of more files than that
+/// it looks at one share after the other, and walks the tree for each.
+pub const VERIFY_NAMES: u64 = 8 << 20;

@@ -1,7 +1,8 @@
 //! Which stage of the engine mentions which: the flow stays a row, not a net.
 //!
 //! A stage folder names no other stage, `rt/` and `report.rs` name none, `lib.rs` only declares
-//! and re-exports; `pipeline.rs` (or `pipeline/`) alone puts stages together.
+//! and re-exports; `pipeline.rs` (or `pipeline/`) alone puts stages together. `inspect/`, which reads
+//! what a run left behind, may name them too.
 
 use super::Problem;
 use super::lex::{Kind, Source};
@@ -69,7 +70,7 @@ impl Place {
         let top = top.strip_suffix(".rs").unwrap_or(top);
         match top {
             "lib" => Self::Lib,
-            "pipeline" => Self::Pipeline,
+            "pipeline" | "inspect" => Self::Pipeline,
             "rt" | "report" => Self::None,
             _ => STAGES.iter().find(|stage| **stage == top).map_or(Self::One, |s| Self::Stage(s)),
         }

@@ -77,6 +77,7 @@ fn only_pipeline_joins_stages() {
     let both = "use crate::{wire::Codec, sink::Tar};";
     good("crates/engine/src/pipeline.rs", both);
     good("crates/engine/src/pipeline/core.rs", both);
+    good("crates/engine/src/inspect/verify.rs", both);
     good("crates/engine/src/plan.rs", "use crate::wire::Codec; use crate::wire::Pool;");
     bad("crates/engine/src/plan.rs", "use crate::wire::Codec;\nuse crate::sink::Tar;", "stages", 2);
     bad("crates/engine/src/report.rs", "use crate::wire::Codec;", "stages", 1);

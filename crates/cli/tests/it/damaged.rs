@@ -4,7 +4,7 @@
 use crate::support::{Place, all_right, packs, stored, windrow};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
-use windrow_engine::{ledger, sink::dest};
+use windrow_engine::inspect;
 use windrow_model::Corpus;
 use windrow_testkit::{Serve, Tree, Windrow, wait};
 
@@ -41,9 +41,7 @@ fn killed(format: &[&str], recorded: u64) -> (Place, Serve) {
 
 /// Objects that the ledger has.
 fn stored_in(dest: &Path) -> u64 {
-    let Ok((disk, run)) = dest::look(dest) else { return 0 };
-    let past = ledger::load(&*disk, run.number().expect("a number"), &|_| Default::default());
-    past.map_or(0, |past| past.state.stored.len())
+    inspect::status(dest).map_or(0, |status| status.stored)
 }
 
 /// All that a process could have changed.

@@ -5,7 +5,7 @@ use windrow_testkit::Tree;
 use windrow_testkit::script::{Site, body_of, http};
 
 /// Names that want out, names that are none, names in each other's way.
-const HOSTILE: [&str; 42] = [
+pub(crate) const HOSTILE: [&str; 42] = [
     "..",
     ".",
     "../../x",

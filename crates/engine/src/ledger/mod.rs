@@ -21,7 +21,7 @@ pub use failures::{FAILURES_FILE, Failed, FailureLog, forget, retain};
 pub use listing::ListingLog;
 #[cfg(test)]
 pub(crate) use recover::load_in;
-pub use recover::{Ledger, Past, Wanted, load};
+pub use recover::{Ledger, Past, Wanted, core_file, load, manifest_file};
 pub use state::{Cursor, PackState, PageRecord, Pages, State};
 
 /// Appends a number as the ledger writes it.

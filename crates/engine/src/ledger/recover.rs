@@ -5,7 +5,7 @@
 
 use super::core::CoreLedger;
 use super::failures::{self, FailureLog};
-use super::frame::{Frame, Header, Kind};
+use super::frame::{Frame, HEADER_BYTES, Header, Kind, Stored};
 use super::listing::ListingLog;
 use super::log::{Log, Manifest, Session};
 use super::replay::{Damage, Kept, examine, visit};
@@ -20,7 +20,8 @@ use windrow_model::{Error, Ordinal};
 
 const LISTING: &str = "listing.wl";
 
-fn core_file(core: usize) -> String {
+/// The name of a core's file.
+pub fn core_file(core: usize) -> String {
     format!("core-{core:04}.wl")
 }
 
@@ -28,7 +29,8 @@ fn core_of(name: &str) -> Option<usize> {
     name.strip_prefix("core-")?.strip_suffix(".wl")?.parse().ok()
 }
 
-fn manifest_file(core: usize) -> String {
+/// The name of a core's part of the manifest.
+pub fn manifest_file(core: usize) -> String {
     format!("core-{core:04}.wm")
 }
 
@@ -76,6 +78,33 @@ impl Past {
     /// Objects that the source gave.
     pub fn listed(&self) -> u64 {
         self.pages.listed(&self.state)
+    }
+
+    /// Shows what each core recorded as stored, in its order: the core, and where its part of the
+    /// manifest begins.
+    ///
+    /// # Errors
+    /// The files cannot be read, or changed meanwhile.
+    pub fn each_stored(
+        &self,
+        disk: &dyn Disk,
+        mut show: impl FnMut(usize, u64, &Stored<'_>),
+    ) -> Result<(), Error> {
+        for (&core, (kept, _)) in &self.cores {
+            let name = core_file(core);
+            let damaged = |damage: Damage| broken(&name, &damage);
+            let file = disk.read(Dir::Ledger, &name).map_err(|errno| damaged(errno.into()))?;
+            let mut from = HEADER_BYTES as u64;
+            visit(&*file, kept.len, |frame| {
+                if let Frame::Stored(stored) = &frame {
+                    show(core, from, stored);
+                    from = stored.manifest_end;
+                }
+                Some(())
+            })
+            .map_err(damaged)?;
+        }
+        Ok(())
     }
 }
 

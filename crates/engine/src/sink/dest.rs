@@ -295,38 +295,67 @@ impl Destination {
 }
 
 /// A destination that is only looked at: nothing is locked, made or changed.
+#[derive(Debug)]
+pub struct Look {
+    disk: Real,
+    /// Which run it is.
+    pub run: RunFile,
+}
+
+impl Look {
+    /// The directories, for reading.
+    pub fn disk(&self) -> &dyn Disk {
+        &self.disk
+    }
+
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.disk.root.as_fd()
+    }
+}
+
+/// Looks at a destination.
 ///
 /// # Errors
 /// There is no run, or it cannot be read.
-pub fn look(path: &Path) -> Result<(Arc<dyn Disk>, RunFile), Error> {
+pub fn look(path: &Path) -> Result<Look, Error> {
     let shown = path.display().to_string();
-    let none = || {
-        Error::usage(&shown, "holds no run of windrow")
-            .hint("DEST is a directory that `windrow get ... -o DEST` wrote")
-    };
-    let root = open_root(path)?;
-    let open = |parent: BorrowedFd<'_>, name: &str| {
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-        fs::openat(parent, name, flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => none(),
+    let open = |parent: BorrowedFd<'_>, at: &Path, more: OFlags| {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | more;
+        fs::openat(parent, at, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => no_run(&shown),
             _ => fatal(&shown, "cannot read", errno),
         })
     };
-    let state = open(root.as_fd(), STATE_DIR)?;
-    let [ledger, manifest, work] =
-        [LEDGER_DIR, MANIFEST_DIR, WORK_DIR].map(|name| open(state.as_fd(), name));
+    let root = open(CWD, path, OFlags::empty())?;
+    let state = open(root.as_fd(), Path::new(STATE_DIR), OFlags::NOFOLLOW)?;
+    let [ledger, manifest, work] = [LEDGER_DIR, MANIFEST_DIR, WORK_DIR]
+        .map(|name| open(state.as_fd(), Path::new(name), OFlags::NOFOLLOW));
     let disk = Real::new(root, state, ledger?, manifest?, work?);
-    let run = read_run(&disk, &shown, RUN_FILE)?.ok_or_else(none)?;
-    Ok((Arc::new(disk), run))
+    let run = read_run(&disk, &shown, RUN_FILE)?.ok_or_else(|| no_run(&shown))?;
+    Ok(Look { disk, run })
 }
 
-/// The process that works on a destination at this moment, if there is one.
+fn no_run(shown: &str) -> Error {
+    Error::usage(shown, "holds no run of windrow")
+        .hint("DEST is a directory that `windrow get ... -o DEST` wrote")
+}
+
+/// The process that works on a destination at this moment, if there is one; 0 where it is not
+/// known which. Asking takes the lock for a moment, shared.
 pub fn holder(path: &Path) -> Option<u32> {
-    let file = std::fs::File::open(path.join(STATE_DIR).join(LOCK_FILE)).ok()?;
-    match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(Errno::WOULDBLOCK) => std::io::read_to_string(file).ok()?.trim().parse().ok(),
-        _ => None,
+    let lock = path.join(STATE_DIR).join(LOCK_FILE);
+    for _ in 0..=LOOKS {
+        let file = std::fs::File::open(&lock).ok()?;
+        if fs::flock(&file, FlockOperation::NonBlockingLockShared) != Err(Errno::WOULDBLOCK) {
+            return None;
+        }
+        match std::io::read_to_string(file).map(|text| text.trim().parse()) {
+            Ok(Ok(pid)) => return Some(pid),
+            // It was just taken: the number is about to be written.
+            _ => std::thread::sleep(LOOK),
+        }
     }
+    Some(0)
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, Error> {
@@ -367,13 +396,27 @@ fn syncs_at_once(root: &OwnedFd) -> bool {
 
 const LOCK_FILE: &str = "lock";
 
+/// How often, and after how long, a lock that somebody has is tried again: looking at one takes
+/// microseconds.
+const LOOKS: u32 = 20;
+const LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// Takes the kernel's lock: it dies with its holder, so it is never stale.
 fn lock(state: &OwnedFd, shown: &str) -> Result<std::fs::File, Error> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = fs::openat(state, LOCK_FILE, flags, Mode::from(0o644))
         .map_err(|errno| fatal(shown, "cannot write here", errno))?;
     let mut file = std::fs::File::from(file);
-    match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let mut locked = fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    for _ in 0..LOOKS {
+        if locked != Err(Errno::WOULDBLOCK) {
+            break;
+        }
+        // Whoever only asks [`holder`] has it for a moment.
+        std::thread::sleep(LOOK);
+        locked = fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    }
+    match locked {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut pid = String::new();

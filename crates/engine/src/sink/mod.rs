@@ -19,7 +19,7 @@ mod writer;
 
 pub use book::Book;
 pub use dest::{Destination, RunFile};
-pub(crate) use pack::tidy;
+pub(crate) use pack::{pack_number, tidy};
 pub use spool::Spool;
 
 use hand::{CommitSize, Hand, Shared};

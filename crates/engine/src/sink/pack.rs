@@ -252,7 +252,7 @@ impl Pack {
 }
 
 /// The number of a pack with this file name: five or more digits, a known ending.
-pub(super) fn pack_number(name: &str) -> Option<u32> {
+pub(crate) fn pack_number(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".tar")?;
     let plain = digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| digits.parse().ok())?

@@ -3,6 +3,7 @@
 //!
 //! The same objects in the same order give the same bytes: owner, time and mode are constant.
 
+pub mod entry;
 mod header;
 pub mod read;
 

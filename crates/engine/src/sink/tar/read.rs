@@ -59,15 +59,7 @@ pub fn for_each<R: Read>(mut tar: R, mut visit: impl FnMut(Member<'_>)) -> io::R
             b'0' => {
                 match extended.path.take() {
                     Some(long) => path = long,
-                    None => {
-                        path.clear();
-                        let prefix = text(&header[345..500]);
-                        if !prefix.is_empty() {
-                            path.extend_from_slice(prefix);
-                            path.push(b'/');
-                        }
-                        path.extend_from_slice(text(&header[..100]));
-                    }
+                    None => plain_path(&header, &mut path),
                 }
                 visit(Member { path: &path, offset: at, body: content });
                 members += 1;
@@ -80,13 +72,13 @@ pub fn for_each<R: Read>(mut tar: R, mut visit: impl FnMut(Member<'_>)) -> io::R
 
 /// What an extended header overrides.
 #[derive(Default)]
-struct Extended {
-    path: Option<Vec<u8>>,
-    size: Option<u64>,
+pub(super) struct Extended {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
 }
 
 impl Extended {
-    fn parse(mut records: &[u8]) -> io::Result<Self> {
+    pub(super) fn parse(mut records: &[u8]) -> io::Result<Self> {
         let mut extended = Self::default();
         while !records.is_empty() {
             let bad = || damage("a broken extended header");
@@ -107,7 +99,7 @@ impl Extended {
     }
 }
 
-fn check_sum(header: &[u8; BLOCK]) -> io::Result<()> {
+pub(super) fn check_sum(header: &[u8; BLOCK]) -> io::Result<()> {
     let stored = octal(&header[148..154])?;
     let sum: u64 = header.iter().map(|&b| u64::from(b)).sum();
     let field: u64 = header[148..156].iter().map(|&b| u64::from(b)).sum();
@@ -118,7 +110,7 @@ fn check_sum(header: &[u8; BLOCK]) -> io::Result<()> {
     }
 }
 
-fn octal(digits: &[u8]) -> io::Result<u64> {
+pub(super) fn octal(digits: &[u8]) -> io::Result<u64> {
     digits.iter().try_fold(0_u64, |value, &digit| match digit {
         b'0'..=b'7' => Ok(value << 3 | u64::from(digit - b'0')),
         _ => Err(damage("a number that is none")),
@@ -127,6 +119,17 @@ fn octal(digits: &[u8]) -> io::Result<u64> {
 
 fn decimal(digits: &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The path in the two fields of a header.
+pub(super) fn plain_path(header: &[u8; BLOCK], path: &mut Vec<u8>) {
+    path.clear();
+    let prefix = text(&header[345..500]);
+    if !prefix.is_empty() {
+        path.extend_from_slice(prefix);
+        path.push(b'/');
+    }
+    path.extend_from_slice(text(&header[..100]));
 }
 
 fn text(field: &[u8]) -> &[u8] {
