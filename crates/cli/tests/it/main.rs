@@ -4,6 +4,7 @@
 
 mod support;
 
+mod calls;
 mod catalogue;
 mod changed;
 mod circles;
