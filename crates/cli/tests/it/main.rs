@@ -18,6 +18,7 @@ mod flags;
 mod framing;
 mod full_disk;
 mod hostile;
+mod kills;
 mod listing;
 mod names;
 mod nginx;

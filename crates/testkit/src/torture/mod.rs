@@ -4,11 +4,13 @@
 //! The short forms are tests of the command, the long ones `cargo xtask torture`.
 
 mod judge;
+mod moments;
 mod strace;
 mod strike;
 mod sweep;
 
 pub use judge::{Verdict, judge, leftovers};
+pub use moments::{Killed, Random, kill_at, length_of};
 pub use strace::{Census, Reach, is_usable};
 pub use strike::{Begin, Blow, Line, Outcome, Point, strike};
 pub use sweep::{Swept, errors, kills, sample, sweep};
