@@ -47,7 +47,8 @@ pub(crate) enum Command {
 /// `windrow get`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
-    /// Where the objects are: http://HOST:PORT/BASE, a server with a listing (port and base may be left out)
+    /// Where the objects are: http://HOST:PORT/BASE, a server with a listing (port and base may be
+    /// left out), or the failures.jsonl of an earlier run
     #[arg(env = "WINDROW_SOURCE")]
     pub(crate) source: String,
 
@@ -80,10 +81,33 @@ pub(crate) struct Get {
     #[arg(long, value_name = "T", env = "WINDROW_RETRY_MAX_TIME", value_parser = parse_duration)]
     pub(crate) retry_max_time: Option<Duration>,
 
-    /// How long a server may send nothing while it owes an answer
+    /// How long the server may be down before the run gives up, with exit 4 and nothing failed
+    #[arg(long, value_name = "T", default_value = "15m", env = "WINDROW_OUTAGE_MAX",
+          value_parser = parse_duration)]
+    pub(crate) outage_max: Duration,
+
+    /// How long a server may send nothing while it owes an answer: to the first byte, and later
     #[arg(long, value_name = "T", default_value = "30s", env = "WINDROW_TIMEOUT",
           value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+
+    /// How long a whole attempt may take, from its turn on the connection on [default: none]
+    #[arg(long, value_name = "T", env = "WINDROW_TOTAL_TIMEOUT", value_parser = parse_duration)]
+    pub(crate) total_timeout: Option<Duration>,
+
+    /// An answer that comes slower is dropped and asked for again; bytes a second, 0 for any
+    #[arg(long, value_name = "B/s", default_value = "1", env = "WINDROW_MIN_SPEED",
+          value_parser = parse_bytes)]
+    pub(crate) min_speed: u64,
+
+    /// Time over which --min-speed is an average
+    #[arg(long, value_name = "T", default_value = "20s", env = "WINDROW_MIN_SPEED_WINDOW",
+          value_parser = parse_duration)]
+    pub(crate) min_speed_window: Duration,
+
+    /// Do not send the last requests of a run a second time when they take too long
+    #[arg(long, env = "WINDROW_NO_HEDGE")]
+    pub(crate) no_hedge: bool,
 
     /// How long connecting may take
     #[arg(long, value_name = "T", default_value = "10s", env = "WINDROW_CONNECT_TIMEOUT",

@@ -5,11 +5,13 @@ use crate::args::{Get, OnError, ProgressArg, Show};
 use crate::format::{bytes, count, duration};
 use crate::progress::{PERIOD, Progress, say};
 use crate::signals::Signals;
+use std::path::Path;
 use std::time::Duration;
 use windrow_engine::pipeline::MaxFailures;
 use windrow_engine::report::Summary;
 use windrow_engine::schedule::RetryPolicy;
 use windrow_engine::source;
+use windrow_engine::wire::Patience;
 use windrow_engine::{Ended, Format, Plan, Run};
 use windrow_model::Error;
 use windrow_model::url::Url;
@@ -60,7 +62,7 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
         for note in run.report().take_notes() {
             progress.note(&note);
         }
-        progress.show(&run.report().snapshot());
+        progress.show(&run.report().snapshot(), run.outage());
         if let Some(stop) = signals.caught()
             && !told
         {
@@ -115,22 +117,10 @@ fn tell(summary: &Summary, failures: &str) {
 
 /// Makes a plan of what was typed.
 fn plan(args: &Get) -> Result<Plan, Error> {
-    let url = Url::parse(&args.source).map_err(|why| {
-        let error = Error::usage(&args.source, "not a source").why(why);
-        match args.source.starts_with("https://") {
-            true => error,
-            false => error.hint(
-                "SOURCE is a server with a listing, as in http://localhost:8080; \
-                 `windrow serve` starts one",
-            ),
-        }
-    })?;
-    if url.query.is_some() {
-        return Err(Error::usage(url.to_string(), "has a query")
-            .hint("SOURCE is the server's base; a query of the listing goes into --list-path"));
-    }
-    let mut plan = Plan::new(url, &args.output, args.format.into());
-    plan.api = api(args)?;
+    let mut plan = match Path::new(&args.source) {
+        file if !args.source.contains("://") && file.is_file() => failed_list(args, file)?,
+        _ => listing(args)?,
+    };
     plan.cores = args.cores.unwrap_or(0);
     if args.cores == Some(0) {
         return Err(Error::usage("--cores 0", "must be at least 1"));
@@ -140,9 +130,16 @@ fn plan(args: &Get) -> Result<Plan, Error> {
     plan.retry = RetryPolicy {
         retries: args.retry,
         max_time: args.retry_max_time,
+        outage_max: args.outage_max,
         ..RetryPolicy::default()
     };
-    plan.timeout = args.timeout;
+    plan.patience = Patience {
+        silence: args.timeout,
+        total: args.total_timeout,
+        min_speed: args.min_speed,
+        window: args.min_speed_window,
+    };
+    plan.hedge = !args.no_hedge;
     plan.connect_timeout = args.connect_timeout;
     plan.memory = args.memory;
     plan.max_object_size = args.max_object_size;
@@ -169,6 +166,47 @@ fn plan(args: &Get) -> Result<Plan, Error> {
     if let Some(agent) = &args.user_agent {
         plan.headers.push(("User-Agent".to_owned(), agent.clone()));
     }
+    Ok(plan)
+}
+
+/// A server with a listing as the source.
+fn listing(args: &Get) -> Result<Plan, Error> {
+    let url = Url::parse(&args.source).map_err(|why| {
+        let error = Error::usage(&args.source, "not a source").why(why);
+        match args.source.starts_with("https://") {
+            true => error,
+            false => error.hint(
+                "SOURCE is a server with a listing, as in http://localhost:8080; \
+                 `windrow serve` starts one",
+            ),
+        }
+    })?;
+    if url.query.is_some() {
+        return Err(Error::usage(url.to_string(), "has a query")
+            .hint("SOURCE is the server's base; a query of the listing goes into --list-path"));
+    }
+    let mut plan = Plan::new(url, &args.output, args.format.into());
+    plan.api = api(args)?;
+    Ok(plan)
+}
+
+/// The failed objects of an earlier run as the source.
+fn failed_list(args: &Get, file: &Path) -> Result<Plan, Error> {
+    let own = args.output.join(".windrow");
+    if let (Ok(file), Ok(own)) = (file.canonicalize(), own.canonicalize())
+        && file.starts_with(own)
+    {
+        return Err(Error::usage(&args.source, "belongs to this destination").hint(
+            "to try again what failed there, run the first command again, with --only failed",
+        ));
+    }
+    let given = args.api.get_path.as_str();
+    let given = (given != source::Api::default().get_path).then_some(given);
+    let found = source::whereabouts(file, given)?;
+    let mut plan = Plan::new(found.url, &args.output, args.format.into());
+    plan.api = api(args)?;
+    plan.api.get_path = found.get_path;
+    plan.failed_list = Some(file.to_owned());
     Ok(plan)
 }
 

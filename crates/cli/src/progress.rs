@@ -5,6 +5,7 @@ use crate::format::{bytes, count, duration};
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
+use windrow_engine::Outage;
 use windrow_engine::report::Snapshot;
 
 /// Between two looks at a run.
@@ -50,7 +51,7 @@ impl Progress {
     }
 
     /// Shows how things stand, if it is time to.
-    pub(crate) fn show(&mut self, now: &Snapshot) {
+    pub(crate) fn show(&mut self, now: &Snapshot, outage: Option<Outage>) {
         let done = now.stored + now.skipped + now.failed;
         // A resumed run begins with what was there; the first look is soon enough for that.
         let (done_before, bytes_before) = *self.before.get_or_insert(match now.stored_before {
@@ -85,13 +86,13 @@ impl Progress {
                 };
                 Bar::draw(
                     &format!("{gauge}{}{more}{eta}", count(done)),
-                    &figures(now, objects, volume),
+                    &figures(now, objects, volume, outage),
                 );
             }
             Way::Plain => {
                 let more = if now.listing_done { "" } else { " listed so far" };
                 let eta = eta.map_or(String::new(), |eta| format!(", {} left", duration(eta)));
-                let figures = figures(now, objects, volume);
+                let figures = figures(now, objects, volume, outage);
                 say(&format!("{} of {}{more}{eta}: {figures}", count(done), count(now.listed)));
             }
             Way::Json => {
@@ -104,6 +105,9 @@ impl Progress {
                     "bytes": now.bytes,
                     "requests": now.requests,
                     "retries": now.retries,
+                    "probes": now.probes,
+                    "hedges": now.hedges,
+                    "outage_seconds": outage.map(|outage| outage.lasted.as_secs_f64()),
                     "in_flight": now.in_flight,
                     "objects_per_second": objects,
                     "bytes_per_second": volume,
@@ -147,7 +151,16 @@ impl Progress {
     }
 }
 
-fn figures(now: &Snapshot, objects: f64, volume: f64) -> String {
+fn figures(now: &Snapshot, objects: f64, volume: f64, outage: Option<Outage>) -> String {
+    if let Some(Outage { lasted, failure, pause, .. }) = outage {
+        if !pause.is_zero() {
+            return format!("the server asked for a pause: {} left", duration(pause));
+        }
+        // Shorter ones are no news.
+        if lasted >= Duration::from_secs(1) {
+            return format!("server down for {}, probing ({failure})", duration(lasted));
+        }
+    }
     let mut line =
         format!("{}/s, {}/s, {} in flight", count(objects as u64), bytes(volume), now.in_flight);
     if now.retries > 0 {

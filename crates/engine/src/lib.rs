@@ -30,4 +30,4 @@ pub mod pipeline;
 pub mod report;
 pub mod rt;
 
-pub use pipeline::{Ended, Format, Plan, Run, ShardSize};
+pub use pipeline::{Ended, Format, Outage, Plan, Run, ShardSize};

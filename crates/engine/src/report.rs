@@ -43,6 +43,10 @@ pub struct CoreCounters {
     pub requests: Counter,
     /// Attempts that failed and are made again.
     pub retries: Counter,
+    /// Requests sent to see whether a server is back.
+    pub probes: Counter,
+    /// Requests sent a second time, the first having taken too long.
+    pub hedges: Counter,
     /// Requests without an answer yet.
     pub in_flight: Counter,
     /// Objects that failed, by class.
@@ -140,6 +144,8 @@ impl Report {
             sum.bytes += core.bytes.get();
             sum.requests += core.requests.get();
             sum.retries += core.retries.get();
+            sum.probes += core.probes.get();
+            sum.hedges += core.hedges.get();
             sum.in_flight += core.in_flight.get();
         }
         for (index, class) in FailureClass::ALL.iter().enumerate() {
@@ -183,6 +189,10 @@ pub struct Snapshot {
     pub requests: u64,
     /// Attempts that failed and are made again.
     pub retries: u64,
+    /// Requests sent to see whether a server is back.
+    pub probes: u64,
+    /// Requests sent a second time, the first having taken too long.
+    pub hedges: u64,
     /// Requests without an answer yet.
     pub in_flight: u64,
     /// Time since the run began.
@@ -226,6 +236,10 @@ pub struct Summary {
     pub requests: u64,
     /// Attempts that failed and were made again.
     pub retries: u64,
+    /// Requests sent to see whether the server is back.
+    pub probes: u64,
+    /// Requests sent a second time, the first having taken too long.
+    pub hedges: u64,
     /// Pages of the listing.
     pub pages: u64,
     /// Failed objects by class.

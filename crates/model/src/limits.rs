@@ -83,15 +83,29 @@ pub const AUTO_CONNECTIONS_PER_CORE: usize = 64;
 /// Connections for each core when `--concurrency` is `auto` and requests are pipelined.
 pub const AUTO_PIPELINED_CONNECTIONS_PER_CORE: usize = 4;
 
-/// File descriptors kept for everything that is not a connection.
-pub const RESERVED_FDS: usize = 48;
+/// File descriptors kept for what a process has once: the terminal, the destination, signals.
+pub const RESERVED_FDS: usize = 24;
+
+/// File descriptors kept for what each core has: its runtime, an open pack, a file on its way.
+pub const CORE_FDS: usize = 8;
+
+/// Where fewer than so many beside those are left for each core, fewer cores work.
+pub const LEAST_CORE_FDS: usize = 16;
 
 /// Directory handles that one core of the files sink keeps open, at most.
 pub const DIRECTORY_HANDLES: usize = 64;
 
+/// How long a connection is waited with when this machine has no descriptor or port for it.
+pub const STARVED: Duration = Duration::from_millis(250);
+
 /// Bytes that one core collects before it writes to its open pack, at most and at least; between
 /// them `--memory` decides.
 pub const PACK_BLOCK_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(1 << 20);
+
+/// Size of the first blocks of a core, at most; they grow with what was stored, see [`REDO_PART`].
+/// A write of 64 KiB costs the disk's driver as much as one of 1 MiB: with first blocks of that size
+/// an object of 100 bytes took twice the CPU.
+pub const PACK_FIRST_BLOCK_BYTES: usize = 256 << 10;
 
 /// Blocks of one core: one is filled, one is written, one waits.
 pub const PACK_BLOCKS: usize = 3;
@@ -143,8 +157,79 @@ pub const HELD_BATCHES: usize = 2;
 pub const HELD_FILES: std::ops::RangeInclusive<usize> = 64..=2048;
 
 /// A process that is killed loses what it had in hand. Each core has at most this part of what it
-/// stored in hand, in one block or list (or their smallest size): 1/512.
-pub const REDO_PART: u64 = 512;
+/// stored in hand, in one block or list (or their smallest size): 1/256.
+pub const REDO_PART: u64 = 256;
 
-/// What one core has in hand is written after so long, however little it is.
+/// Files of one core get their names after so long, however few they are. That takes a sync, so it
+/// is not done more often.
+pub const HAND_OVER_FILES: Duration = Duration::from_secs(1);
+
+/// What one core has in hand for a pack is written after so long, however little it is.
 pub const HAND_OVER: Duration = Duration::from_millis(200);
+/// Failures in a row on one core after which its origin is suspected to be down.
+pub const OUTAGE_STREAK: u32 = 10;
+
+/// Requests that one core has under way when an origin is back; each answer allows one more, so
+/// they double with every round trip.
+pub const RAMP_START: usize = 4;
+
+/// From so many requests under way on one core, the ramp is over.
+pub const RAMP_END: usize = 256;
+
+/// How long before the first failure of a streak an outage is taken to have begun: cores notice
+/// it at different moments.
+pub const OUTAGE_SLACK: Duration = Duration::from_secs(1);
+
+/// First wait between two probes of an origin that is down; it doubles.
+pub const PROBE_BASE: Duration = Duration::from_millis(100);
+
+/// Longest wait between two probes; also, how long a probe without an answer holds back the next.
+pub const PROBE_CAP: Duration = Duration::from_secs(2);
+
+/// How long an origin may be down before a run gives up, unless `--outage-max` says otherwise.
+pub const OUTAGE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Outages of one origin that are remembered, to know which failures were theirs.
+pub const OUTAGES_KEPT: usize = 64;
+
+/// How often an object that may be final is looked at again, while others are under way whose
+/// answers will tell whether it is to blame itself.
+pub const TRIAL_PERIOD: Duration = Duration::from_millis(100);
+
+/// How often a core notes an object that it fetched, to ask for it again when it is in doubt
+/// whether the origin is down.
+pub const REFERENCE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Bytes of an object noted for that, at most.
+pub const REFERENCE_BYTES: u64 = 64 << 10;
+
+/// Retries that an origin gets ahead of any success, and at most saved up.
+pub const BUDGET_TOKENS: f64 = 500.0;
+
+/// What a success adds to the budget: one retry for ten successes.
+pub const BUDGET_PER_SUCCESS: f64 = 0.1;
+
+/// What the budget gains each second in any case.
+pub const BUDGET_PER_SECOND: f64 = 10.0;
+
+/// Bytes each second below which a response is given up, unless `--min-speed` says otherwise.
+pub const MIN_SPEED: u64 = 1;
+
+/// Time over which that is an average.
+pub const MIN_SPEED_WINDOW: Duration = Duration::from_secs(20);
+
+/// At the end of a run a request is sent a second time when it is out for so many times as long
+/// as 95 of 100 took.
+pub const HEDGE_FACTOR: u32 = 4;
+
+/// No request is sent a second time sooner.
+pub const HEDGE_FLOOR: Duration = Duration::from_millis(500);
+
+/// One request of so many may be a second one, or [`HEDGES_OUT`] in all if that is more.
+pub const HEDGE_SHARE: u64 = 20;
+
+/// Second requests under way at once, over all cores (and at least one for each).
+pub const HEDGES_OUT: usize = 16;
+
+/// A body of which so much has come is not asked for a second time: it is under way.
+pub const HEDGE_BYTES: u64 = 256 << 10;

@@ -132,7 +132,7 @@ fn waiting_for_another_attempt_does_not_hold_the_end_up() {
         Site::numbered(10).start_but(|_, name| name.map(|_| http::send_status("503 Busy")));
     let place = Place::new();
     let mut running = place.get(&server.url()).args(["--retry", "1000"]).start();
-    server.until_asked("/get/", 30);
+    server.until_asked("/get/", 12);
     first_signal(&mut running, Signal::INT);
     let done = running.finish().expect(130).sum_holds();
     done.figures([("listed", 10), ("stored", 0), ("failed", 0), ("pending", 10)]);

@@ -69,8 +69,6 @@ struct State {
     /// Which sync fails, counted from 1; 0 for none.
     failing_sync: u64,
     syncs: u64,
-    /// Calls so far.
-    calls: u64,
     /// What has failed once fails for ever.
     failed: bool,
 }
@@ -94,18 +92,12 @@ impl Sim {
     /// A call that the process makes: it may not live to make it.
     fn call(&self) -> Result<MutexGuard<'_, State>, Errno> {
         let mut state = self.lock();
-        state.calls += 1;
         match &mut state.left {
             Some(0) => return Err(Errno::IO),
             Some(left) => *left -= 1,
             None => {}
         }
         Ok(state)
-    }
-
-    /// Calls so far that change something or sync.
-    pub(crate) fn calls(&self) -> u64 {
-        self.lock().calls
     }
 
     /// The process dies after so many more calls.
@@ -190,15 +182,6 @@ impl Sim {
         files.map(|((_, name), &inode)| (name.clone(), state.inodes[inode].now.clone())).collect()
     }
 
-    /// Changes a file behind everybody's back, durably.
-    pub(crate) fn tamper(&self, dir: Dir, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.lock();
-        let inode = state.now[&(dir, name.to_owned())];
-        let inode = &mut state.inodes[inode];
-        change(&mut inode.now);
-        inode.durable.clone_from(&inode.now);
-    }
-
     /// Makes a file that has no name.
     pub(crate) fn nameless(&self, bytes: &[u8]) -> Result<usize, Errno> {
         let mut state = self.call()?;
@@ -276,7 +259,6 @@ impl Inode {
 impl File for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Errno> {
         let mut state = self.sim.lock();
-        state.calls += 1;
         // A write that the kill interrupts is done in part.
         if state.left == Some(0) {
             return Err(Errno::IO);

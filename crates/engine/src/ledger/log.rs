@@ -4,8 +4,14 @@ use super::frame::{Encoder, HEADER_BYTES, Header, Kind};
 use crate::disk::{Dir, Disk, File, Use};
 use rustix::io::Errno;
 
-/// Disk space that is asked for ahead, so that the last record fits on a disk that is full.
+/// Disk space that is asked for ahead, at least, so that the last record fits on a disk that is
+/// full. A longer file asks for more at once: to ask costs more than to write.
 const RESERVE_BYTES: u64 = 64 << 10;
+
+/// What to ask for behind so many bytes.
+fn reserve(end: u64) -> u64 {
+    end + (end / 4).clamp(RESERVE_BYTES, 32 * RESERVE_BYTES)
+}
 
 /// A file of the ledger that is appended to.
 #[derive(Debug)]
@@ -79,7 +85,7 @@ impl Log {
     pub(super) fn append(&mut self) -> Result<(), Errno> {
         let end = self.len + self.encoder.out.len() as u64;
         if end + RESERVE_BYTES / 2 > self.reserved {
-            self.reserved = end + RESERVE_BYTES;
+            self.reserved = reserve(end);
             self.file.reserve(self.reserved);
         }
         let written = self.file.write_at(&self.encoder.out, self.len);
@@ -143,7 +149,7 @@ impl Manifest {
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Errno> {
         let end = self.len + bytes.len() as u64;
         if end + RESERVE_BYTES / 2 > self.reserved {
-            self.reserved = end + RESERVE_BYTES;
+            self.reserved = reserve(end);
             self.file.reserve(self.reserved);
         }
         self.file.write_at(bytes, self.len)?;

@@ -13,6 +13,8 @@ mod log;
 mod recover;
 pub mod replay;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::CoreLedger;
 pub use failures::{FAILURES_FILE, Failed, FailureLog, forget, retain};

@@ -206,8 +206,7 @@ pub struct Cursor {
 /// How far the listing was read.
 #[derive(Debug, Default)]
 pub struct Pages {
-    /// Pages with objects that have no outcome, or that are to be tried again, in order. To be
-    /// filled by [`Pages::keep`].
+    /// Pages with objects that have no outcome, or that are to be tried again, in order.
     pub open: Vec<PageRecord>,
     /// Where the listing goes on.
     pub cursor: Cursor,

@@ -2,12 +2,13 @@
 
 use super::body::Bodies;
 use super::feed;
+use super::flights::Flights;
 use super::plan::Plan;
 use super::record::{CoreBook, Record};
 use super::worker::{Route, Worker};
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::{Desk, Gate};
+use crate::schedule::{Access, Desk, Hedge, Origin};
 use crate::sink::{Destination, Sinks};
 use crate::wire::h1::Template;
 use crate::wire::{Link, LinkOptions, ReadBuffer, Target, Watchdog};
@@ -31,7 +32,7 @@ pub(super) struct Parts {
     pub(super) sinks: Sinks,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) origin: Arc<Origin>,
     pub(super) record: Arc<Record>,
     /// Where the address of an object has its name.
     pub(super) route: Route,
@@ -60,7 +61,7 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, report, control, gate, record, route, leases, source } =
+    let Parts { index, plan, dest, sinks, report, control, origin, record, route, leases, source } =
         parts;
     let template = template(&plan)?;
     let addrs = Target::resolve(&plan.url.origin).await.map_err(|error| {
@@ -68,8 +69,16 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     })?;
     let target = Rc::new(Target::new(addrs));
     let hungry = Rc::new(Notify::new());
+    let over = Rc::new(Notify::new());
     let worker = Rc::new(RefCell::new(Worker {
-        desk: Desk::new(plan.retry, plan.seed ^ (index as u64).rotate_left(32)),
+        desk: Desk::new(
+            plan.retry,
+            Access::new(Arc::clone(&origin), Instant::now()),
+            plan.seed ^ (index as u64).rotate_left(32),
+        ),
+        flights: Flights::default(),
+        hedge: Hedge::new(plan.hedge, plan.cores),
+        hedge_after: None,
         sink: sinks.open(Box::new(CoreBook::new(Arc::clone(&record), index)))?,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above()),
@@ -79,13 +88,15 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         core: index,
         record: Arc::clone(&record),
         control: Arc::clone(&control),
-        gate: Arc::clone(&gate),
+        server: plan.url.origin.to_string(),
+        outage_max: plan.retry.longest_outage(),
         max_failures: plan.max_failures,
         max_object_size: plan.max_object_size,
         now: Instant::now(),
         sink_failed: false,
         idle: Vec::new(),
         hungry: Rc::clone(&hungry),
+        over: Rc::clone(&over),
     }));
 
     let mut watchdog = Watchdog::new(TICK);
@@ -94,7 +105,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let options = LinkOptions {
         depth: plan.pipeline,
         connect_timeout: plan.connect_timeout,
-        timeout: plan.timeout,
+        patience: plan.patience,
     };
     for _ in 0..plan.links(index) {
         let link = Link::new(
@@ -107,8 +118,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         links.spawn_local(link.run());
     }
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
-    let overdue = Rc::new(Notify::new());
-    let ticker = spawn_local(tick(Rc::clone(&worker), watchdog, Rc::clone(&overdue)));
+    let ticker = spawn_local(tick(Rc::clone(&worker), watchdog, Rc::clone(&over)));
     let lister = source.map(|queue| {
         spawn_local(feed::list(feed::Feed {
             plan,
@@ -119,7 +129,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
             queue,
             report,
             control,
-            gate,
+            origin,
         }))
     });
 
@@ -127,7 +137,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         let ended = tokio::select! {
             ended = links.join_next() => ended,
             // What still runs when the time to stop is over is given up; its tasks stay pending.
-            () = overdue.notified() => break links.shutdown().await,
+            // So are requests whose twin was answered.
+            () = over.notified() => break links.shutdown().await,
         };
         match ended {
             None => break,
@@ -182,7 +193,7 @@ async fn take_leases(worker: Rc<RefCell<Worker>>, leases: Receiver<Lease>, hungr
     }
 }
 
-async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, overdue: Rc<Notify>) {
+async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, over: Rc<Notify>) {
     let mut stopped = None;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -192,7 +203,7 @@ async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, overdue: Rc<N
         worker.borrow_mut().tend(now);
         watchdog.sweep(now);
         if worker.borrow().desk.stopped() && now - *stopped.get_or_insert(now) >= STOP_GRACE {
-            overdue.notify_one();
+            over.notify_one();
         }
     }
 }

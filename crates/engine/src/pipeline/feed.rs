@@ -10,13 +10,14 @@ use crate::ledger::frame::Page;
 use crate::ledger::{PageRecord, Past};
 use crate::report::Report;
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::Gate;
+use crate::schedule::{Fault, Origin, Probe};
 use crate::sink::Sinks;
-use crate::source::{Listing, ListingError};
+use crate::source::{FailedList, Listing, ListingError};
 use crate::wire::h1::Template;
 use crate::wire::{Client, Fetched, Target};
 use async_channel::Sender;
 use rustix::io::Errno;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +35,7 @@ pub(super) struct Feed {
     pub(super) queue: Sender<Lease>,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) origin: Arc<Origin>,
 }
 
 /// Reads the listing to its end, or stops the run.
@@ -45,6 +46,28 @@ pub(super) async fn list(feed: Feed) {
     if let Err(error) = feed.all().await {
         feed.control.stop(Stop::Error(error));
     }
+}
+
+/// What the names are read from.
+enum Reader {
+    Listing {
+        client: Box<Client>,
+        listing: Option<Box<Listing>>,
+    },
+    /// Beside the list the marker of its next page.
+    List {
+        path: PathBuf,
+        list: Option<Box<(FailedList, Option<String>)>>,
+    },
+}
+
+/// A page.
+struct Sheet {
+    names: Names,
+    /// The marker that it was asked for with.
+    asked: Option<String>,
+    /// The marker of the page behind it.
+    next: Option<String>,
 }
 
 /// Where the listing goes on.
@@ -62,30 +85,23 @@ struct Place {
 
 impl Feed {
     async fn all(&self) -> Result<(), Error> {
-        let plan = &self.plan;
-        let mut client = Client::new(
-            Rc::clone(&self.target),
-            self.template.clone(),
-            plan.connect_timeout,
-            plan.timeout,
-            PAGE_BYTES as u64,
-        );
+        let mut reader = self.reader();
         let place = match self.record.past() {
             None => Some(Place::default()),
             Some(_) => {
                 self.record.begin(&self.sinks)?;
-                self.again(&mut client).await?
+                self.again(&mut reader).await?
             }
         };
         match place {
-            Some(place) => self.pages(&mut client, place).await,
+            Some(place) => self.pages(&mut reader, place).await,
             None => Ok(()),
         }
     }
 
     /// Hands out what earlier processes left on pages that they listed. Says where to go on, if
     /// there is more to list.
-    async fn again(&self, client: &mut Client) -> Result<Option<Place>, Error> {
+    async fn again(&self, reader: &mut Reader) -> Result<Option<Place>, Error> {
         let Some(past) = self.record.past() else { return Ok(None) };
         // An earlier process read the listing anew from here on, and did not come to its end:
         // what it listed since goes by name still.
@@ -99,9 +115,9 @@ impl Feed {
             if self.control.stopping() {
                 return Ok(None);
             }
-            let mut listing = self.listing(page.marker.clone());
-            let path = listing.request().unwrap_or_default();
-            let mut names = self.page(client, &mut listing, &path).await?;
+            self.enter(reader, page.marker.clone())?;
+            let Some(sheet) = self.read(reader).await? else { return self.relist(page).map(Some) };
+            let mut names = sheet.names;
             let taken = page.skipped + page.count;
             names.truncate(usize::try_from(taken).unwrap_or(usize::MAX));
             if names.len() as u64 != taken || fingerprint(&names, page.skipped) != page.fingerprint
@@ -118,6 +134,7 @@ impl Feed {
                 self.report.unhanded.fetch_sub(stored, Ordering::AcqRel);
                 self.report.skipped.fetch_add(stored, Ordering::Release);
             }
+            self.note_reference(page, &names);
             let size = lease_size(picks.len(), self.plan.cores);
             for lease in Lease::cut_picks(names, picks, first, size) {
                 let len = lease.len() as u64;
@@ -172,6 +189,21 @@ impl Feed {
         Ok(stored.len() as u64)
     }
 
+    /// Where all that is left to do may fail on its own, what is stored from the same page tells
+    /// whether the server is down.
+    fn note_reference(&self, page: &PageRecord, names: &Names) {
+        if self.origin.has_reference() {
+            return;
+        }
+        let Some(past) = self.record.past() else { return };
+        let stored = page.range().find(|&ordinal| past.state.stored.contains(ordinal));
+        let index = stored.map(|ordinal| ordinal - page.first + page.skipped);
+        let name = index.and_then(|index| names.get(usize::try_from(index).ok()?));
+        if let Some(name) = name {
+            self.origin.note(name);
+        }
+    }
+
     /// Indices, on its page, of the names of a record that are to be fetched now.
     fn picks(&self, page: &PageRecord) -> Vec<u32> {
         let Some(past) = self.record.past() else { return Vec::new() };
@@ -212,22 +244,72 @@ impl Feed {
         Ok(Place { marker: page.marker.clone(), skip: 0, next, known: Some(known) })
     }
 
-    fn listing(&self, marker: Option<String>) -> Listing {
-        Listing::enter(self.plan.api.clone(), self.plan.url.base.as_str(), marker)
+    /// What reads the source, not at any place yet.
+    fn reader(&self) -> Reader {
+        match &self.plan.failed_list {
+            Some(path) => Reader::List { path: path.clone(), list: None },
+            None => {
+                let plan = &self.plan;
+                let client = Client::new(
+                    Rc::clone(&self.target),
+                    self.template.clone(),
+                    plan.connect_timeout,
+                    plan.patience,
+                    PAGE_BYTES as u64,
+                );
+                Reader::Listing { client: Box::new(client), listing: None }
+            }
+        }
+    }
+
+    /// Goes to the page of a marker; `None` stands for the first.
+    fn enter(&self, reader: &mut Reader, marker: Option<String>) -> Result<(), Error> {
+        match reader {
+            Reader::Listing { listing, .. } => {
+                let (api, base) = (self.plan.api.clone(), self.plan.url.base.as_str());
+                *listing = Some(Box::new(Listing::enter(api, base, marker)));
+            }
+            Reader::List { path, list } => {
+                let pattern = Some(self.record.pattern());
+                let opened = FailedList::open(path, marker.as_deref(), pattern)?;
+                *list = Some(Box::new((opened, marker)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the page where the reader is; `None` behind the last.
+    async fn read(&self, reader: &mut Reader) -> Result<Option<Sheet>, Error> {
+        match reader {
+            Reader::Listing { client, listing } => {
+                let Some(listing) = listing else { return Ok(None) };
+                let Some(path) = listing.request() else { return Ok(None) };
+                let asked = listing.marker().map(str::to_owned);
+                let names = self.page(client, listing, &path).await?;
+                let next = listing.marker().map(str::to_owned);
+                Ok(Some(Sheet { names, asked, next }))
+            }
+            Reader::List { list, .. } => {
+                let Some(taken) = list.take() else { return Ok(None) };
+                let (mut open, asked) = *taken;
+                let (names, next) = open.page()?;
+                if next.is_some() {
+                    *list = Some(Box::new((open, next.clone())));
+                }
+                Ok(Some(Sheet { names, asked, next }))
+            }
+        }
     }
 
     /// Reads pages from `place` to the end.
-    async fn pages(&self, client: &mut Client, mut place: Place) -> Result<(), Error> {
-        let before = self.report.pages.load(Ordering::Relaxed);
-        let mut listing = self.listing(place.marker.clone());
-        while let Some(path) = listing.request() {
-            let marker = listing.marker().map(str::to_owned);
-            let mut names = self.page(client, &mut listing, &path).await?;
-            if listing.pages() == 1 && self.record.past().is_none() {
+    async fn pages(&self, reader: &mut Reader, mut place: Place) -> Result<(), Error> {
+        self.enter(reader, place.marker.clone())?;
+        while let Some(Sheet { mut names, asked, next }) = self.read(reader).await? {
+            if !self.record.has_begun() {
                 // The source is there: now the destination is this run's.
                 self.record.begin(&self.sinks)?;
             }
-            self.report.pages.store(before + listing.pages(), Ordering::Relaxed);
+            self.report.pages.fetch_add(1, Ordering::Relaxed);
             let skip = std::mem::take(&mut place.skip).min(names.len() as u64);
             let listed = self.report.listed.load(Ordering::Acquire);
             let room = self.plan.limit.map_or(u64::MAX, |limit| limit.saturating_sub(listed));
@@ -239,8 +321,8 @@ impl Feed {
                     count,
                     skipped: skip,
                     fingerprint: fingerprint(&names, skip),
-                    marker: marker.as_deref(),
-                    next: listing.marker(),
+                    marker: asked.as_deref(),
+                    next: next.as_deref(),
                 };
                 log.page(&page).map_err(unrecorded)?;
             }
@@ -305,29 +387,38 @@ impl Feed {
         sent
     }
 
-    /// One page, asked for again while the failure may pass.
+    /// One page, asked for again while the failure may pass. Like an object, it is not blamed for
+    /// an outage, once the source has answered at all.
     async fn page(
         &self,
         client: &mut Client,
         listing: &mut Listing,
         path: &[u8],
     ) -> Result<Names, Error> {
-        let began = Instant::now();
+        let mut began = Instant::now();
         let mut attempts = 0;
         loop {
-            self.wait_for_gate().await;
-            let failure = match client.get(path).await {
+            let trial = self.wait_for_origin(listing.pages() == 0).await;
+            let sent = Instant::now();
+            let answer = client.get(path).await;
+            let now = Instant::now();
+            let failure = match answer {
                 Ok(fetched) => match Failure::of_status(fetched.status) {
-                    None => match listing.accept(&fetched.body) {
-                        Ok(names) => return Ok(names),
-                        Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
-                    },
+                    None => {
+                        if trial {
+                            self.origin.probe_answered(sent, now, &Probe::Trial);
+                        }
+                        match listing.accept(&fetched.body) {
+                            Ok(names) => return Ok(names),
+                            Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
+                        }
+                    }
                     Some(failure) if !failure.retry() => {
                         return Err(self.refused(path, &fetched, failure, listing.pages() == 0));
                     }
                     Some(failure) => {
                         if let Some(pause) = fetched.retry_after {
-                            self.gate.pause(Instant::now(), pause);
+                            self.origin.pause(now, pause, failure);
                         }
                         failure
                     }
@@ -341,29 +432,61 @@ impl Feed {
                 }
                 Err(failure) => failure,
             };
+            if trial {
+                self.origin.probe_failed(sent, now, &Probe::Trial);
+            }
             attempts += 1;
             let random =
                 u64::from(std::process::id()) << 32 | u64::from(began.elapsed().subsec_nanos());
             let random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let Some(wait) = self.plan.retry.wait(attempts, began.elapsed(), random) else {
+            let wait = self.plan.retry.wait(attempts, began.elapsed(), random);
+            if wait.is_none() && (listing.pages() == 0 || !self.is_outage(sent, now, failure).await)
+            {
                 return Err(self.unreachable(path, failure));
-            };
-            tokio::time::sleep(wait).await;
+            }
+            if wait.is_none() {
+                (attempts, began) = (0, Instant::now());
+            }
+            tokio::time::sleep(wait.unwrap_or_default()).await;
             if self.control.stopping() {
                 return Err(self.unreachable(path, failure));
             }
         }
     }
 
-    /// The listing keeps a pause like every other request.
-    async fn wait_for_gate(&self) {
+    /// Whether the origin was down when a page failed for the last time that it may. Where that
+    /// is not known, the cores' probe tells.
+    async fn is_outage(&self, sent: Instant, failed: Instant, failure: Failure) -> bool {
         loop {
-            let pause = self.gate.closed_for(Instant::now());
-            if pause.is_zero() || self.control.stopping() {
-                return;
+            match self.origin.fault(sent, failed) {
+                Fault::Origin => return true,
+                Fault::Object => return false,
+                Fault::Unknown => self.origin.suspect(failed, Instant::now(), failure),
+            }
+            if !self.origin.has_reference() || self.control.stopping() {
+                return true;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// The listing waits like every other request. True if it goes as the probe: while nothing
+    /// was fetched, the cores may have nothing to ask for.
+    async fn wait_for_origin(&self, first: bool) -> bool {
+        loop {
+            let now = Instant::now();
+            let free = match first {
+                true => self.origin.paused_for(now).is_zero(),
+                false => self.origin.flows(now),
+            };
+            if free || self.control.stopping() {
+                return false;
+            }
+            if !first && !self.origin.has_reference() && self.origin.probe(now, true).is_some() {
+                return true;
             }
             // In steps, so that a wish to stop is heard.
-            tokio::time::sleep(pause.min(TICK)).await;
+            tokio::time::sleep(TICK).await;
         }
     }
 

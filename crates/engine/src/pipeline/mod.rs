@@ -9,6 +9,7 @@ mod core;
 #[cfg(test)]
 mod crash;
 mod feed;
+mod flights;
 mod known;
 mod plan;
 mod record;
@@ -19,7 +20,8 @@ pub use plan::{MaxFailures, Only, Plan};
 
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
-use crate::schedule::Gate;
+use crate::schedule::Origin;
+pub use crate::schedule::Outage;
 use crate::sink::{Destination, Settings, Sinks};
 use record::Record;
 use std::sync::atomic::Ordering;
@@ -33,6 +35,7 @@ use windrow_model::{Error, Exit};
 pub struct Run {
     report: Arc<Report>,
     control: Arc<Control>,
+    origin: Arc<Origin>,
     ended: mpsc::Receiver<Ended>,
     setting: String,
 }
@@ -79,12 +82,19 @@ impl Run {
         let report = Arc::new(Report::new(plan.cores, record.before()));
         let control = Arc::new(Control::default());
         let (send, ended) = mpsc::channel();
-        let run =
-            Self { report: Arc::clone(&report), control: Arc::clone(&control), ended, setting };
+        let origin = Arc::new(Origin::new(Instant::now(), plan.seed));
+        let run = Self {
+            report: Arc::clone(&report),
+            control: Arc::clone(&control),
+            origin: Arc::clone(&origin),
+            ended,
+            setting,
+        };
         std::thread::Builder::new()
             .name("run".into())
             .spawn(move || {
-                let ended = conduct(plan, &route, dest, Arc::new(record), &report, &control);
+                let ended =
+                    conduct(plan, &route, dest, Arc::new(record), &report, &control, &origin);
                 // Nobody may be waiting any more.
                 let _ = send.send(ended);
             })
@@ -100,6 +110,11 @@ impl Run {
     /// The counters, to look at while it runs.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Whether the server is down, or asked for a pause, at this moment.
+    pub fn outage(&self) -> Option<Outage> {
+        self.origin.outage(Instant::now())
     }
 
     /// Asks the run to end: what runs is finished, nothing is begun.
@@ -127,10 +142,11 @@ fn conduct(
     record: Arc<Record>,
     report: &Arc<Report>,
     control: &Arc<Control>,
+    origin: &Arc<Origin>,
 ) -> Ended {
     let began = Instant::now();
     let plan = Arc::new(plan);
-    let outcome = run_cores(&plan, route, &dest, &record, report, control);
+    let outcome = run_cores(&plan, route, &dest, &record, report, control, origin);
     let (latency, left) = outcome.unwrap_or_else(|error| {
         control.stop(Stop::Error(error));
         (latency_histogram(), None)
@@ -189,7 +205,7 @@ fn conduct(
             (None, _) => "failed",
         },
         error: reason,
-        source: plan.url.to_string(),
+        source: plan.source(),
         format: plan.format.name(),
         listed: sums.listed,
         listing_complete: sums.listing_done,
@@ -201,6 +217,8 @@ fn conduct(
         bytes: sums.bytes,
         requests: sums.requests,
         retries: sums.retries,
+        probes: sums.probes,
+        hedges: sums.hedges,
         pages: report.pages.load(Ordering::Relaxed),
         failures: sums.failures,
         seconds,
@@ -249,18 +267,20 @@ fn run_cores(
     record: &Arc<Record>,
     report: &Arc<Report>,
     control: &Arc<Control>,
+    origin: &Arc<Origin>,
 ) -> Result<Total, Error> {
     let settings = Settings {
         format: plan.format,
         size: plan.shard_size,
         block_bytes: plan.block_bytes(),
         held_files: plan.held_files,
+        held_packs: plan.held_packs,
+        directories: plan.directories,
         commit_interval: plan.commit_interval,
     };
     let sinks = Sinks::new(Arc::clone(dest), settings)?;
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
-    let gate = Arc::new(Gate::new(Instant::now()));
     let mut threads = Vec::with_capacity(plan.cores);
     for index in 0..plan.cores {
         let parts = core::Parts {
@@ -270,7 +290,7 @@ fn run_cores(
             sinks: sinks.clone(),
             report: Arc::clone(report),
             control: Arc::clone(control),
-            gate: Arc::clone(&gate),
+            origin: Arc::clone(origin),
             record: Arc::clone(record),
             route: route.clone(),
             leases: leases.clone(),

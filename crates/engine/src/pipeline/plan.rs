@@ -3,12 +3,13 @@
 use crate::schedule::RetryPolicy;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
+use crate::wire::Patience;
 use std::path::PathBuf;
 use std::time::Duration;
 use windrow_model::limits::{
-    AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, COMMIT_INTERVAL, CONCURRENCY,
-    DIRECTORY_HANDLES, HELD_BATCHES, HELD_FILES, OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS,
-    PIPELINE_DEPTH, RESERVED_FDS,
+    AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, COMMIT_INTERVAL, COMMIT_PACKS,
+    CONCURRENCY, CORE_FDS, DIRECTORY_HANDLES, HELD_BATCHES, HELD_FILES, LEAST_CORE_FDS, MIN_SPEED,
+    MIN_SPEED_WINDOW, OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, RESERVED_FDS,
 };
 use windrow_model::url::Url;
 use windrow_model::{Error, FailureClass};
@@ -20,6 +21,8 @@ pub struct Plan {
     pub url: Url,
     /// Shape of its API.
     pub api: Api,
+    /// The names come from this `failures.jsonl` and not from a listing.
+    pub failed_list: Option<PathBuf>,
     /// The directory to write to.
     pub dest: PathBuf,
     /// Form of the output.
@@ -34,8 +37,10 @@ pub struct Plan {
     pub pipeline: usize,
     /// When to try again.
     pub retry: RetryPolicy,
-    /// How long a server may send nothing while it owes a response.
-    pub timeout: Duration,
+    /// How long responses may take.
+    pub patience: Patience,
+    /// Whether the last requests of a run may be sent a second time.
+    pub hedge: bool,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// Memory for bodies and buffers, in bytes.
@@ -58,8 +63,12 @@ pub struct Plan {
     pub seed: u64,
     /// Connections of all cores together; settled before a run.
     pub(super) connections: usize,
+    /// Directory handles that there is room for on each core; settled before a run.
+    pub(super) directories: usize,
     /// Files that wait for their names, in one list of one core.
     pub(super) held_files: usize,
+    /// Full packs without a name that there is room for on each core; settled before a run.
+    pub(super) held_packs: usize,
 }
 
 /// What of an earlier run to take up.
@@ -99,6 +108,7 @@ impl Plan {
         Self {
             url,
             api: Api::default(),
+            failed_list: None,
             dest: dest.into(),
             format,
             shard_size: ShardSize { objects: 10_000, bytes: 256 << 20 },
@@ -106,7 +116,13 @@ impl Plan {
             concurrency: None,
             pipeline: 1,
             retry: RetryPolicy::default(),
-            timeout: Duration::from_secs(30),
+            patience: Patience {
+                silence: Duration::from_secs(30),
+                total: None,
+                min_speed: MIN_SPEED,
+                window: MIN_SPEED_WINDOW,
+            },
+            hedge: true,
             connect_timeout: Duration::from_secs(10),
             memory: 256 << 20,
             max_object_size: OBJECT_BYTES,
@@ -118,7 +134,9 @@ impl Plan {
             commit_interval: COMMIT_INTERVAL,
             seed: 0,
             connections: 1,
+            directories: 0,
             held_files: 1,
+            held_packs: 1,
         }
     }
 
@@ -149,22 +167,45 @@ impl Plan {
         };
         // No core without a connection.
         self.cores = self.cores.min(connections);
-        let handles = match self.format {
-            Format::Files => DIRECTORY_HANDLES,
-            _ => 4,
+        // Fewer cores rather than none: some connections, directories and files for each.
+        let fixed = |cores: usize| RESERVED_FDS + cores * CORE_FDS;
+        while self.cores > 1 && files < fixed(self.cores) + self.cores * LEAST_CORE_FDS {
+            self.cores -= 1;
+        }
+        let room = files.saturating_sub(fixed(self.cores));
+        let share = room / 4 / self.cores;
+        let taken = match self.format {
+            Format::Files => {
+                self.directories = DIRECTORY_HANDLES.min(share);
+                // Beside each file its directory may be held.
+                self.held_files = (2 * share / (HELD_BATCHES * 2)).clamp(1, *HELD_FILES.end());
+                self.directories + self.held_files * HELD_BATCHES * 2
+            }
+            Format::Tar => {
+                self.held_packs = share.clamp(1, COMMIT_PACKS);
+                self.held_packs
+            }
+            Format::Null => 0,
         };
-        let kept = RESERVED_FDS + self.cores * (handles + 4);
-        let room = files.saturating_sub(kept);
+        // A connection and the file that a large body on it goes to.
+        let room = room.saturating_sub(self.cores * taken) / 2;
         if room < self.cores {
-            let what = format!("{files} open files are too few for {} cores", self.cores);
-            return Err(Error::environment("ulimit -n", what)
-                .hint("raise the limit, or use fewer cores: `--cores 1`"));
+            let what = format!("{files} open files are too few");
+            return Err(Error::environment("ulimit -n", what).hint("64 are enough"));
         }
         self.connections = connections.min(room);
-        // Beside the file its directory may be held.
-        let held = (room - self.connections) / (self.cores * HELD_BATCHES * 2);
-        self.held_files = held.clamp(1, *HELD_FILES.end());
         Ok(self)
+    }
+
+    /// The source, for people and for the run's file.
+    pub(super) fn source(&self) -> String {
+        match &self.failed_list {
+            Some(path) => {
+                let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                whole.display().to_string()
+            }
+            None => self.url.to_string(),
+        }
     }
 
     /// What was chosen, for people.
@@ -195,5 +236,43 @@ impl Plan {
         // Of the pipelined requests of a connection only one has a body under way.
         let share = self.memory / 2 / (self.connections as u64).max(1);
         usize::try_from(share).unwrap_or(usize::MAX).clamp(16 << 10, 4 << 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(format: Format, cores: usize, files: usize) -> Result<Plan, Error> {
+        let url = Url::parse("http://127.0.0.1:1").expect("a URL");
+        let mut plan = Plan::new(url, "out", format);
+        plan.cores = cores;
+        plan.settle(files)
+    }
+
+    #[test]
+    fn a_run_fits_into_the_open_files_that_there_are() {
+        for format in [Format::Files, Format::Tar, Format::Null] {
+            for cores in [1, 2, 3, 8, 64, 1024] {
+                for files in (64..2000).chain([4096, 65_536, usize::MAX]) {
+                    let plan = settled(format, cores, files).expect("64 are enough");
+                    let Plan { cores: own, connections, directories, .. } = plan;
+                    assert!(own >= 1 && own <= cores && connections >= own);
+                    let held = match format {
+                        Format::Files => directories + plan.held_files * HELD_BATCHES * 2,
+                        Format::Tar => plan.held_packs,
+                        Format::Null => 0,
+                    };
+                    let used = RESERVED_FDS + own * (CORE_FDS + held) + connections * 2;
+                    assert!(used <= files, "{used} of {files} for {cores} cores");
+                    if format == Format::Files {
+                        assert!(directories >= 4 && plan.held_files >= 2, "{files}, {cores}");
+                    }
+                }
+            }
+        }
+        let plan = settled(Format::Tar, 2, 1 << 20).expect("plenty");
+        assert_eq!((plan.cores, plan.connections), (2, 2 * AUTO_CONNECTIONS_PER_CORE));
+        assert!(settled(Format::Tar, 2, 30).is_err());
     }
 }

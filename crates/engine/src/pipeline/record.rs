@@ -7,6 +7,7 @@ use crate::disk::{Dir, Disk, Synced};
 use crate::ledger::{self, CoreLedger, Failed, FailureLog, Ledger, ListingLog, Past, State};
 use crate::report::Before;
 use crate::sink::{Book, Destination, Format, PackRecord, RunFile, Sinks, tar, tidy};
+use crate::source::Pattern;
 use roaring::RoaringTreemap;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,6 +117,12 @@ impl Record {
         self.past.as_ref()
     }
 
+    /// What the addresses of this run's objects look like, secrets cut.
+    pub(super) fn pattern(&self) -> Pattern {
+        let Urls { before, behind, keep } = &self.urls;
+        Pattern { before: before.clone(), behind: behind.clone(), keep: *keep }
+    }
+
     /// The destination's directories.
     pub(super) fn disk(&self) -> Arc<dyn Disk> {
         self.dest.disk()
@@ -182,6 +189,11 @@ impl Record {
             cores: Mutex::new(ledger.cores.into_iter().map(Some).collect()),
         });
         Ok(())
+    }
+
+    /// Whether [`Record::begin`] was called.
+    pub(super) fn has_begun(&self) -> bool {
+        self.opened.get().is_some()
     }
 
     /// The listing's record, from [`Record::begin`] on; `None` where nothing is recorded.
@@ -274,7 +286,7 @@ fn run_file(plan: &Plan) -> RunFile {
         version: 2,
         run: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed)),
         format: plan.format.name().to_owned(),
-        source: plan.url.to_string(),
+        source: plan.source(),
         details: details.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
     }
 }

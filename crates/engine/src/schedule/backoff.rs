@@ -1,49 +1,65 @@
 //! How long to wait before another attempt.
 
 use std::time::Duration;
-use windrow_model::limits::{BACKOFF_BASE, BACKOFF_CAP};
+use windrow_model::limits::{BACKOFF_BASE, BACKOFF_CAP, OUTAGE_MAX};
 
 /// When to try again, and when to give up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts after the first.
     pub retries: u32,
-    /// Attempts end when the first one began so long ago; `None` for no such limit.
+    /// Attempts end when the first one failed so long ago; `None` for no such limit. Time in which
+    /// the origin was down does not count, but such an outage ends the run.
     pub max_time: Option<Duration>,
     /// Upper bound of the first wait; it doubles with every attempt.
     pub base: Duration,
     /// No wait is longer.
     pub cap: Duration,
+    /// An origin that is down for so long ends the run.
+    pub outage_max: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { retries: 5, max_time: None, base: BACKOFF_BASE, cap: BACKOFF_CAP }
+        Self {
+            retries: 5,
+            max_time: None,
+            base: BACKOFF_BASE,
+            cap: BACKOFF_CAP,
+            outage_max: OUTAGE_MAX,
+        }
     }
 }
 
 impl RetryPolicy {
-    /// The wait before attempt `attempts + 1`, after `attempts` failed ones: uniform in
-    /// `0..=min(cap, base * 2^(attempts - 1))`, "full jitter" (M. Brooker, "Exponential Backoff
-    /// And Jitter", AWS Architecture Blog, 2015). `None` when it is time to give up.
+    /// The wait before attempt `attempts + 1`, after `attempts` failed ones, `None` when it is
+    /// time to give up.
     ///
     /// `elapsed` is the time since the first attempt began, `random` a uniform 64-bit number.
     pub fn wait(&self, attempts: u32, elapsed: Duration, random: u64) -> Option<Duration> {
-        if attempts > self.retries {
-            return None;
-        }
-        let doublings = attempts.saturating_sub(1).min(31);
-        let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
-        let wait = mul_fraction(bound, random);
+        let wait = self.backoff(attempts, random);
         match self.max_time {
+            _ if attempts > self.retries => None,
             Some(max) if elapsed.saturating_add(wait) >= max => None,
             _ => Some(wait),
         }
     }
+
+    /// How long an origin may be down before the run is given up.
+    pub fn longest_outage(&self) -> Duration {
+        self.max_time.unwrap_or(Duration::MAX).min(self.outage_max)
+    }
+
+    /// A wait behind `attempts` failed ones, uniform in `0..=min(cap, base * 2^(attempts - 1))`:
+    /// "full jitter" (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+    pub fn backoff(&self, attempts: u32, random: u64) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(31);
+        mul_fraction(self.base.saturating_mul(1 << doublings).min(self.cap), random)
+    }
 }
 
 /// `duration * random / 2^64`.
-fn mul_fraction(duration: Duration, random: u64) -> Duration {
+pub(super) fn mul_fraction(duration: Duration, random: u64) -> Duration {
     let nanos = (duration.as_nanos() * u128::from(random)) >> 64;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use windrow_model::limits::{COMMIT_PACKS, SYNCED_DIRECTORIES};
+use windrow_model::limits::SYNCED_DIRECTORIES;
 use windrow_model::{Batch, Error, FailedObject, Failure, FailureClass, InPack, Ordinal};
 
 /// A file that waits for its name.
@@ -92,6 +92,8 @@ pub(super) struct Shared {
 pub(super) struct CommitSize {
     pub(super) objects: u64,
     pub(super) bytes: u64,
+    /// Full packs: each is an open file.
+    pub(super) packs: usize,
 }
 
 /// What the packs of a format have in common.
@@ -301,7 +303,7 @@ impl Hand {
     fn commit_if_due(&mut self) -> Result<(), Error> {
         let due = self.since.0 >= self.every.objects
             || self.since.1 >= self.every.bytes
-            || self.full.len() >= COMMIT_PACKS;
+            || self.full.len() >= self.every.packs;
         if due { self.commit() } else { Ok(()) }
     }
 

@@ -196,6 +196,10 @@ pub struct Settings {
     /// Files that wait for their names, in each of
     /// [`windrow_model::limits::HELD_BATCHES`] lists, at most.
     pub held_files: usize,
+    /// Full packs that wait for their names, on each core, at most.
+    pub held_packs: usize,
+    /// Directory handles of each core, at most.
+    pub directories: usize,
     /// Time between two commits.
     pub commit_interval: std::time::Duration,
 }
@@ -239,7 +243,11 @@ impl Sinks {
     pub fn open(&self, book: Box<dyn Book>) -> Result<Box<dyn Sink>, Error> {
         let settings = self.settings;
         let hand = |packs| {
-            let every = CommitSize { objects: COMMIT_OBJECTS, bytes: COMMIT_BYTES };
+            let every = CommitSize {
+                objects: COMMIT_OBJECTS,
+                bytes: COMMIT_BYTES,
+                packs: settings.held_packs,
+            };
             let dest = &self.dest;
             Hand::new(dest.disk(), book, packs, every, dest.shown(), dest.syncs_at_once())
         };
@@ -248,7 +256,7 @@ impl Sinks {
                 let writer = Writer::start(hand(tar::KIND), 0)?;
                 let dest = Arc::clone(&self.dest);
                 let interval = settings.commit_interval;
-                let most = settings.held_files;
+                let most = (settings.held_files, settings.directories);
                 Box::new(files::FilesSink::open(dest, self.method, writer, most, interval)?)
             }
             Format::Tar => {

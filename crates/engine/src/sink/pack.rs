@@ -10,7 +10,7 @@ use crate::disk::{ALIGN, Dir, Disk};
 use rustix::io::Errno;
 use std::sync::Arc;
 use std::time::Instant;
-use windrow_model::limits::{HAND_OVER, PACK_BLOCK_BYTES, REDO_PART};
+use windrow_model::limits::{HAND_OVER, PACK_FIRST_BLOCK_BYTES, REDO_PART};
 use windrow_model::{Error, FailedObject, Ordinal};
 
 /// The packs of one core, one open at a time.
@@ -25,6 +25,8 @@ pub(super) struct Packs {
     open: Option<Pack>,
     /// Objects and bytes that were taken, over all packs.
     taken: (u64, u64),
+    /// Bytes given to the writer, over all packs.
+    written: u64,
     /// A block of so many bytes is written.
     write_at: usize,
     /// When the open block got its first object, as far as the clock was looked at.
@@ -50,7 +52,7 @@ impl Packs {
         full: ShardSize,
         writer: Writer,
     ) -> Self {
-        let write_at = writer.block_bytes().min(*PACK_BLOCK_BYTES.start());
+        let write_at = writer.block_bytes().min(PACK_FIRST_BLOCK_BYTES);
         Self {
             disk,
             numbers,
@@ -60,6 +62,7 @@ impl Packs {
             writer,
             open: None,
             taken: (0, 0),
+            written: 0,
             write_at,
             waiting: None,
         }
@@ -67,25 +70,28 @@ impl Packs {
 
     /// The open pack; begins one if there is none, or goes on with one that an earlier process
     /// left.
+    #[inline]
     pub(super) fn pack(&mut self) -> Result<&mut Pack, Error> {
         if self.open.is_none() {
-            // After an error no file is begun that could not be written.
-            self.writer.check()?;
-            let pack = match self.unfinished.take() {
-                Some((number, state)) => self.go_on(number, state.len, state.objects)?,
-                None => {
-                    let number = self.numbers.next();
-                    self.writer.begin(number)?;
-                    let block = self.writer.block()?;
-                    Pack { number, block, written: 0, objects: 0 }
-                }
-            };
-            self.open = Some(pack);
+            self.open = Some(self.begin()?);
         }
         match &mut self.open {
             Some(open) => Ok(open),
             None => unreachable!("opened above"),
         }
+    }
+
+    #[cold]
+    fn begin(&mut self) -> Result<Pack, Error> {
+        // After an error no file is begun that could not be written.
+        self.writer.check()?;
+        if let Some((number, state)) = self.unfinished.take() {
+            return self.go_on(number, state.len, state.objects);
+        }
+        let number = self.numbers.next();
+        self.writer.begin(number)?;
+        let block = self.writer.block()?;
+        Ok(Pack { number, block, written: 0, objects: 0 })
     }
 
     fn go_on(&mut self, number: u32, len: u64, objects: u64) -> Result<Pack, Error> {
@@ -125,9 +131,10 @@ impl Packs {
         pack.written += aligned;
         self.open = Some(pack);
         // The more is done, the more may be lost: large blocks are cheaper.
-        let part = usize::try_from(self.taken.1 / REDO_PART).unwrap_or(usize::MAX);
+        self.written += aligned;
+        let part = usize::try_from(self.written / REDO_PART).unwrap_or(usize::MAX);
         let most = self.writer.block_bytes();
-        self.write_at = part.clamp((*PACK_BLOCK_BYTES.start()).min(most), most);
+        self.write_at = part.clamp(PACK_FIRST_BLOCK_BYTES.min(most), most);
         Ok(())
     }
 

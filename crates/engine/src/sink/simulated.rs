@@ -41,7 +41,7 @@ impl Book for NoBook {
     }
 }
 
-const EVERY: CommitSize = CommitSize { objects: 9, bytes: 20_000 };
+const EVERY: CommitSize = CommitSize { objects: 9, bytes: 20_000, packs: 16 };
 
 /// A tar sink with small blocks, packs and commits.
 pub(crate) fn tar_sink(

@@ -20,6 +20,8 @@ pub struct Spool {
     /// Its name below the work directory, where the file system cannot do without.
     name: Option<String>,
     len: u64,
+    /// CRC32C of the bytes so far.
+    sum: u32,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -32,7 +34,7 @@ impl Spool {
     pub fn create(dest: &Arc<Destination>) -> Result<Self, Error> {
         let (file, name) =
             create(dest).map_err(|errno| fatal(&dest.shown(), "cannot make a file", errno))?;
-        Ok(Self { dest: Arc::clone(dest), file: Some(file), name, len: 0 })
+        Ok(Self { dest: Arc::clone(dest), file: Some(file), name, len: 0, sum: 0 })
     }
 
     /// Appends bytes.
@@ -45,6 +47,7 @@ impl Spool {
             fatal(&self.dest.shown(), "cannot write", errno)
         })?;
         self.len += bytes.len() as u64;
+        self.sum = crc32c::crc32c_append(self.sum, bytes);
         Ok(())
     }
 
@@ -56,6 +59,11 @@ impl Spool {
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// CRC32C of the bytes.
+    pub(super) fn sum(&self) -> u32 {
+        self.sum
     }
 
     /// The file, to be given a name.

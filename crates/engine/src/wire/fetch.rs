@@ -1,11 +1,13 @@
 //! One request at a time, with its whole response in memory: for listings.
 
 use super::h1::{Broken, Exchange, Head, Interest, Loss, Session, Template};
-use super::target::Target;
+use super::pace::{Pace, Patience};
+use super::target::{NoConnection, Target};
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpStream;
+use windrow_model::limits::STARVED;
 use windrow_model::{Failure, FailureClass};
 
 /// A response, whatever its status.
@@ -29,7 +31,7 @@ pub struct Client {
     target: Rc<Target>,
     template: Template,
     connect_timeout: Duration,
-    timeout: Duration,
+    patience: Patience,
     /// Most bytes of one body.
     bound: u64,
     kept: Option<(TcpStream, Session<()>)>,
@@ -42,11 +44,11 @@ impl Client {
         target: Rc<Target>,
         template: Template,
         connect_timeout: Duration,
-        timeout: Duration,
+        patience: Patience,
         bound: u64,
     ) -> Self {
         let buffer = vec![0; 128 << 10];
-        Self { target, template, connect_timeout, timeout, bound, kept: None, buffer }
+        Self { target, template, connect_timeout, patience, bound, kept: None, buffer }
     }
 
     /// Asks for `path` (path and query, percent-encoded).
@@ -63,7 +65,19 @@ impl Client {
         {
             return result;
         }
-        let stream = self.target.connect(self.connect_timeout).await?;
+        let begun = Instant::now();
+        let stream = loop {
+            match self.target.connect(self.connect_timeout).await {
+                Ok(stream) => break stream,
+                // The objects' connections come and go.
+                Err(NoConnection::Starved(_)) if begun.elapsed() < self.connect_timeout => {
+                    tokio::time::sleep(STARVED).await;
+                }
+                Err(NoConnection::Starved(failure) | NoConnection::Failed(failure)) => {
+                    return Err(failure);
+                }
+            }
+        };
         let closed = || {
             let detail = "the server closed the connection without an answer";
             Err(Failure::new(FailureClass::Reset, detail))
@@ -82,11 +96,12 @@ impl Client {
         self.template.render(&mut request, |out| out.extend_from_slice(path));
         let mut answer = Answer { bound: self.bound, ..Answer::default() };
         session.sent(());
-        let limit = self.timeout;
-        let broken = match tokio::time::timeout(limit, write_all(&stream, &request)).await {
-            Ok(Ok(())) => self.read(&stream, &mut session, &mut answer).await,
+        let mut pace = Pace::new(self.patience, Instant::now());
+        pace.begin(Instant::now());
+        let broken = match in_time(&pace, write_all(&stream, &request)).await {
+            Ok(Ok(())) => self.read(&stream, &mut session, &mut answer, pace).await,
             Ok(Err(_)) => Some(Broken::Closed),
-            Err(_) => Some(timed_out()),
+            Err(broken) => Some(broken),
         };
         if answer.complete {
             if broken.is_none() && !session.closing() {
@@ -106,11 +121,13 @@ impl Client {
         stream: &TcpStream,
         session: &mut Session<()>,
         answer: &mut Answer,
+        mut pace: Pace,
     ) -> Option<Broken> {
         let mut filled = 0;
         loop {
-            let Ok(ready) = tokio::time::timeout(self.timeout, stream.readable()).await else {
-                return Some(timed_out());
+            let ready = match in_time(&pace, stream.readable()).await {
+                Ok(ready) => ready,
+                Err(broken) => return Some(broken),
             };
             let len = match ready.and_then(|()| stream.try_read(&mut self.buffer[filled..])) {
                 Ok(len) => len,
@@ -127,6 +144,7 @@ impl Client {
                 return Some(session.end_of_input(&self.buffer[..filled], answer));
             }
             filled += len;
+            pace.received(len, false, true, true, Instant::now());
             match session.receive(&self.buffer[..filled], answer) {
                 Ok(used) => {
                     self.buffer.copy_within(used..filled, 0);
@@ -141,9 +159,15 @@ impl Client {
     }
 }
 
-fn timed_out() -> Broken {
-    let detail = "the server sent nothing for too long";
-    Broken::Failed(Failure::new(FailureClass::Timeout, detail))
+/// Waits for something that the server is to do in time.
+async fn in_time<T>(pace: &Pace, what: impl Future<Output = T>) -> Result<T, Broken> {
+    match pace.deadline() {
+        None => Ok(what.await),
+        Some((at, late)) => {
+            let ended = tokio::time::timeout_at(at.into(), what).await;
+            ended.map_err(|_| Broken::Failed(late.failure()))
+        }
+    }
 }
 
 async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {

@@ -4,7 +4,8 @@
 //! of tickets and a few hundred bytes: the read buffer belongs to the core.
 
 use super::h1::{Broken, Exchange, Loss, Session};
-use super::target::Target;
+use super::pace::{Late, Pace, Patience};
+use super::target::{NoConnection, Target};
 use super::watch::Watch;
 use std::cell::RefCell;
 use std::io;
@@ -14,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use windrow_model::limits::{IDLE_CONNECTION, READ_BYTES};
+use windrow_model::limits::{IDLE_CONNECTION, READ_BYTES, STARVED};
 use windrow_model::{Failure, FailureClass};
 
 /// Where a link gets its requests from.
@@ -25,9 +26,12 @@ pub trait Work: Exchange {
     /// The next request; waits for one, `None` when there will be none any more.
     fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<Self::Ticket>>;
 
-    /// Whether no request may be sent now, not even one that was taken already: the server asked
-    /// for a pause, or the run stops.
-    fn paused(&self, now: Instant) -> bool;
+    /// Whether a request that was taken already may not be sent now: the server asked for a
+    /// pause, or seems to be down, or the run stops.
+    fn paused(&mut self, ticket: &Self::Ticket, now: Instant) -> bool;
+
+    /// There was no descriptor or port for a connection.
+    fn starved(&mut self, failure: Failure);
 
     /// Appends the bytes of a request.
     fn render(&mut self, ticket: &Self::Ticket, out: &mut Vec<u8>);
@@ -56,8 +60,8 @@ pub struct LinkOptions {
     pub depth: usize,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// How long a server may send nothing while it owes a response.
-    pub timeout: Duration,
+    /// How long responses may take.
+    pub patience: Patience,
 }
 
 /// A place for one connection at a time, which is opened when there is work and opened again
@@ -91,10 +95,6 @@ impl<W: Work> Link<W> {
         let mut raced = None;
         loop {
             let first = match raced.take() {
-                Some(ticket) if self.work.borrow().paused(Instant::now()) => {
-                    self.work.borrow_mut().lost(ticket, Loss::Unanswered);
-                    continue;
-                }
                 Some(ticket) => ticket,
                 None => {
                     let next = std::future::poll_fn(|cx| {
@@ -106,9 +106,13 @@ impl<W: Work> Link<W> {
                     }
                 }
             };
+            if self.paused(&first) {
+                self.work.borrow_mut().lost(first, Loss::Unanswered);
+                continue;
+            }
             match self.target.connect(self.options.connect_timeout).await {
                 // Things changed meanwhile.
-                Ok(_) if self.work.borrow().paused(Instant::now()) => {
+                Ok(_) if self.paused(&first) => {
                     self.work.borrow_mut().lost(first, Loss::Unanswered);
                 }
                 Ok(stream) => {
@@ -117,11 +121,32 @@ impl<W: Work> Link<W> {
                     self.watch.set(None);
                     raced = open.close(broken);
                 }
-                Err(failure) => {
-                    self.work.borrow_mut().lost(first, Loss::Failed(failure));
+                Err(NoConnection::Starved(failure)) => {
+                    {
+                        let mut work = self.work.borrow_mut();
+                        work.tick(Instant::now());
+                        work.lost(first, Loss::Unanswered);
+                        work.starved(failure);
+                    }
+                    // The request goes to a link that has a connection.
+                    tokio::time::sleep(STARVED).await;
+                }
+                Err(NoConnection::Failed(failure)) => {
+                    let mut work = self.work.borrow_mut();
+                    work.tick(Instant::now());
+                    work.lost(first, Loss::Failed(failure));
                 }
             }
         }
+    }
+}
+
+impl<W: Work> Link<W> {
+    fn paused(&self, ticket: &W::Ticket) -> bool {
+        let now = Instant::now();
+        let mut work = self.work.borrow_mut();
+        work.tick(now);
+        work.paused(ticket, now)
     }
 }
 
@@ -135,6 +160,9 @@ struct Open<'l, W: Work> {
     written: usize,
     /// Bytes of an unfinished response.
     rest: Vec<u8>,
+    pace: Pace,
+    /// What the deadline that is set stands for.
+    late: Late,
     /// When the last response was complete, while nothing is under way.
     idle_since: Option<Instant>,
     /// The last thing that happened was a read.
@@ -150,6 +178,7 @@ const OUT_BYTES: usize = 64 << 10;
 
 impl<'l, W: Work> Open<'l, W> {
     fn new(link: &'l Link<W>, stream: TcpStream, first: W::Ticket) -> Self {
+        let now = Instant::now();
         let mut open = Self {
             link,
             stream,
@@ -157,16 +186,18 @@ impl<'l, W: Work> Open<'l, W> {
             out: Vec::new(),
             written: 0,
             rest: Vec::new(),
+            pace: Pace::new(link.options.patience, now),
+            late: Late::Silent,
             idle_since: None,
             has_read: false,
             mute: false,
             carried: None,
         };
-        let now = Instant::now();
         let mut work = link.work.borrow_mut();
         work.tick(now);
         open.send(&mut work, first);
-        open.watch(now);
+        open.pace.begin(now);
+        open.watch();
         drop(work);
         open
     }
@@ -179,6 +210,7 @@ impl<'l, W: Work> Open<'l, W> {
     /// Gives back what was not answered; the result is to be sent first on a fresh connection.
     fn close(self, broken: Broken) -> Option<W::Ticket> {
         let mut work = self.link.work.borrow_mut();
+        work.tick(Instant::now());
         self.session.dissolve(broken, &mut *work).or(self.carried)
     }
 
@@ -186,8 +218,7 @@ impl<'l, W: Work> Open<'l, W> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         self.link.watch.register(cx);
         if self.link.watch.take_expired() {
-            let detail = "the server sent nothing for too long";
-            return Poll::Ready(Broken::Failed(Failure::new(FailureClass::Timeout, detail)));
+            return Poll::Ready(Broken::Failed(self.late.failure()));
         }
         if self.session.waiting() > 0 {
             self.refill();
@@ -240,7 +271,8 @@ impl<'l, W: Work> Open<'l, W> {
                 self.send(&mut work, ticket);
                 drop(work);
                 self.refill();
-                self.watch(now);
+                self.pace.begin(now);
+                self.watch();
                 Poll::Pending
             }
             Poll::Ready(None) => Poll::Ready(Broken::Announced),
@@ -263,10 +295,11 @@ impl<'l, W: Work> Open<'l, W> {
         }
     }
 
-    /// The server owes something from `now` on, or nothing.
-    fn watch(&self, now: Instant) {
-        let owed = self.session.waiting() > 0;
-        self.link.watch.set(owed.then(|| now + self.link.options.timeout));
+    /// Sets the deadline of what the server owes, if anything.
+    fn watch(&mut self) {
+        let deadline = self.pace.deadline();
+        self.late = deadline.map_or(self.late, |(_, late)| late);
+        self.link.watch.set(deadline.map(|(at, _)| at));
     }
 
     fn write(&mut self, cx: &mut Context<'_>) {
@@ -310,13 +343,18 @@ impl<'l, W: Work> Open<'l, W> {
         }
         buffer[..begun].copy_from_slice(&self.rest);
         let input = &buffer[..begun + len];
+        let answered = self.session.answered();
         let used = match self.session.receive(input, &mut *work) {
             Ok(used) => used,
             Err(broken) => return Poll::Ready(Err(broken)),
         };
         self.rest.clear();
         self.rest.extend_from_slice(&input[used..]);
-        self.watch(now);
+        let begun = !self.rest.is_empty() || !self.session.between_responses();
+        let owed = self.session.waiting() > 0;
+        self.pace.excuse(self.link.watch.take_delay());
+        self.pace.received(len, self.session.answered() > answered, owed, begun, now);
+        self.watch();
         Poll::Ready(Ok(()))
     }
 

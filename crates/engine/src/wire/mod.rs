@@ -6,10 +6,12 @@
 pub mod fetch;
 pub mod h1;
 pub mod link;
+pub mod pace;
 pub mod target;
 pub mod watch;
 
 pub use fetch::{Client, Fetched};
 pub use link::{Link, LinkOptions, ReadBuffer, Work};
-pub use target::Target;
+pub use pace::{Late, Pace, Patience};
+pub use target::{NoConnection, Target};
 pub use watch::{Watch, Watchdog};

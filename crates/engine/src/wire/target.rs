@@ -8,6 +8,15 @@ use tokio::net::TcpStream;
 use windrow_model::url::Origin;
 use windrow_model::{Failure, FailureClass};
 
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoConnection {
+    /// The server did not take it, or cannot be reached.
+    Failed(Failure),
+    /// This process has no descriptor or port left for it: nobody's fault, and it passes.
+    Starved(Failure),
+}
+
 /// The addresses of one origin. Each core has its own.
 #[derive(Debug)]
 pub struct Target {
@@ -42,11 +51,11 @@ impl Target {
     /// that worked last.
     ///
     /// # Errors
-    /// The last address's failure.
+    /// The last address's failure; none is asked when nothing is left here to ask with.
     ///
     /// # Cancel
     /// Dropping it closes what was begun.
-    pub async fn connect(&self, limit: Duration) -> Result<TcpStream, Failure> {
+    pub async fn connect(&self, limit: Duration) -> Result<TcpStream, NoConnection> {
         let mut failure = Failure::new(FailureClass::Connect, "no address");
         for _ in 0..self.addrs.len() {
             let addr = self.addrs[self.next.get() % self.addrs.len()];
@@ -56,13 +65,22 @@ impl Target {
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
+                Ok(Err(error)) if is_starved(&error) => {
+                    let failure = Failure::new(FailureClass::Connect, reason(&error));
+                    return Err(NoConnection::Starved(failure));
+                }
                 Ok(Err(error)) => Failure::new(FailureClass::Connect, reason(&error)),
                 Err(_) => Failure::new(FailureClass::Connect, "the connection timed out"),
             };
             self.next.set(self.next.get().wrapping_add(1));
         }
-        Err(failure)
+        Err(NoConnection::Failed(failure))
     }
+}
+
+/// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL.
+fn is_starved(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12 | 99))
 }
 
 fn reason(error: &io::Error) -> &'static str {

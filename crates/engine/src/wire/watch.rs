@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub struct Watch {
     deadline: Cell<Option<Instant>>,
     expired: Cell<bool>,
+    /// By how much the deadline was moved since this was last asked.
+    delay: Cell<Duration>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -22,6 +24,11 @@ impl Watch {
     /// Whether the deadline passed since this was last asked.
     pub fn take_expired(&self) -> bool {
         self.expired.take()
+    }
+
+    /// By how much the deadline was moved since this was last asked, because the core was late.
+    pub fn take_delay(&self) -> Duration {
+        self.delay.take()
     }
 
     /// Has the task of `cx` woken when the deadline passes.
@@ -70,6 +77,7 @@ impl Watchdog {
         for watch in &self.watches {
             let Some(deadline) = watch.deadline.get() else { continue };
             let deadline = deadline + late;
+            watch.delay.set(watch.delay.get() + late);
             watch.deadline.set(Some(deadline));
             if deadline <= now {
                 watch.deadline.set(None);
@@ -115,6 +123,8 @@ mod tests {
         let busy = Duration::from_secs(60);
         dog.sweep(start + busy);
         assert!(!watch.take_expired(), "the core slept, not the server");
+        assert_eq!(watch.take_delay(), busy - PERIOD * 2);
+        assert_eq!(watch.take_delay(), Duration::ZERO);
         for step in 1..10 {
             dog.sweep(start + busy + PERIOD * step);
         }

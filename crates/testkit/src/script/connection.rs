@@ -69,6 +69,15 @@ impl<'s> Connection<'s> {
                 }
                 return After::Over;
             }
+            Step::Trickle(bytes, period) => {
+                for byte in bytes {
+                    let ending = self.shared.ending.load(Ordering::Acquire);
+                    if ending || self.send(&[byte]) == After::Over {
+                        return After::Over;
+                    }
+                    std::thread::sleep(period); // tidy: sleep-ok: this is what the server is like
+                }
+            }
             Step::ReadRequest => {
                 if self.request().is_none() {
                     return After::Over;

@@ -19,7 +19,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One thing that a server does on a connection.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub enum Step {
     Drip(Vec<u8>, usize),
     /// Sends the same bytes again and again, until the peer has had enough.
     Endless(Vec<u8>),
+    /// Sends bytes one by one, with so much time between: a server that is slow.
+    Trickle(Vec<u8>, Duration),
     /// Reads and records one more request without answering it.
     ReadRequest,
     /// Waits until the peer sends something or closes.
@@ -114,7 +116,18 @@ impl Script {
     /// # Panics
     /// When there is no port.
     pub fn start(answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        Self::start_on(0, answer)
+    }
+
+    /// The same on a port that is known: where another one ended, for a server that comes back.
+    ///
+    /// # Panics
+    /// When the port is taken.
+    pub fn start_on(
+        port: u16,
+        answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             answer: Box::new(answer),
@@ -131,6 +144,11 @@ impl Script {
     /// Its address, as a source for `get`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Every request so far.

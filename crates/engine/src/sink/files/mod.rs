@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tree::Tree;
-use windrow_model::limits::{HAND_OVER, HELD_FILES, REDO_PART};
+use windrow_model::limits::{HAND_OVER_FILES, HELD_FILES, REDO_PART};
 use windrow_model::{Error, FailedObject, Place, Receipt, name};
 
 pub(super) struct FilesSink {
@@ -46,14 +46,14 @@ impl FilesSink {
         dest: Arc<Destination>,
         method: Method,
         mut writer: Writer,
-        most: usize,
+        (most, directories): (usize, usize),
         commit_interval: Duration,
     ) -> Result<Self, Error> {
         let items = writer.list()?;
         let most = most.clamp(1, *HELD_FILES.end());
         Ok(Self {
             dest,
-            tree: Tree::default(),
+            tree: Tree::new(directories),
             method,
             writer,
             items,
@@ -94,12 +94,9 @@ impl FilesSink {
                     (written, _) => written?,
                 }
             }
-            Body::Spool(mut spool) => {
-                let read = spool.read_all(|piece| {
-                    sum = crc32c::crc32c_append(sum, piece);
-                    Ok(())
-                });
-                read.map_err(|_| Errno::IO)?;
+            Body::Spool(spool) => {
+                let len = usize::try_from(bytes).map_err(|_| Errno::FBIG)?;
+                sum = crc32c::crc32c_combine(sum, spool.sum(), len);
                 spool.into_content()
             }
         };
@@ -165,7 +162,7 @@ impl Sink for FilesSink {
     fn tick(&mut self, now: Instant) -> Result<(), Error> {
         self.hand_over_failures()?;
         if !self.items.is_empty()
-            && now.saturating_duration_since(*self.waiting.get_or_insert(now)) >= HAND_OVER
+            && now.saturating_duration_since(*self.waiting.get_or_insert(now)) >= HAND_OVER_FILES
         {
             self.hand_over()?;
         }

@@ -11,13 +11,13 @@ use std::path::Path;
 
 fn sink(dir: &Path) -> FilesSink {
     let dest = Arc::new(Destination::prepare(dir).unwrap());
-    let every = CommitSize { objects: 1000, bytes: 1 << 20 };
+    let every = CommitSize { objects: 1000, bytes: 1 << 20, packs: 4 };
     let book = Box::new(NoBook);
     let hand = Hand::new(dest.disk(), book, tar::KIND, every, dest.shown(), true);
     let writer = Writer::here(hand, 0);
     // Every file is placed at once.
     let method = Method::probe(&dest).unwrap();
-    FilesSink::open(dest, method, writer, 1, Duration::from_secs(5)).unwrap()
+    FilesSink::open(dest, method, writer, (1, 64), Duration::from_secs(5)).unwrap()
 }
 
 fn store(sink: &mut FilesSink, name: &[u8], body: &[u8]) -> Result<Receipt, SinkError> {

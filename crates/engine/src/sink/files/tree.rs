@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use windrow_model::limits::{DIRECTORY_HANDLES, NAME_DEPTH};
+use windrow_model::limits::NAME_DEPTH;
 use windrow_model::name;
 
 /// Open handles of directories, by the part of the name that leads to them.
@@ -23,15 +23,16 @@ pub(super) struct Tree {
     old: HashMap<Box<[u8]>, Arc<OwnedFd>>,
     /// Whether the kernel has `openat2`, as far as is known.
     leap: bool,
-}
-
-impl Default for Tree {
-    fn default() -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), leap: true }
-    }
+    /// Handles that are kept, at most.
+    most: usize,
 }
 
 impl Tree {
+    /// A tree that keeps so many handles, at most.
+    pub(super) fn new(most: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), leap: true, most }
+    }
+
     /// The directory for the part of a name before its last `/`.
     ///
     /// # Errors
@@ -50,7 +51,7 @@ impl Tree {
                 None => walk(root, path)?,
             }),
         };
-        if self.young.len() >= DIRECTORY_HANDLES / 2 {
+        if self.young.len() >= (self.most / 2).max(1) {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(path.into(), Arc::clone(&dir));
@@ -164,7 +165,7 @@ mod tests {
             let root = open(&place.path().join("root"));
             // A tree of its own for each call: nothing is open already.
             let mut dir = |path: &str| {
-                let mut tree = Tree { leap, ..Tree::default() };
+                let mut tree = Tree { leap, ..Tree::new(64) };
                 let dir = tree.dir(root.as_fd(), path.as_bytes());
                 assert_eq!(tree.leap, leap, "this kernel has openat2");
                 dir

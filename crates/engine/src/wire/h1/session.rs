@@ -95,6 +95,11 @@ impl<T> Session<T> {
         self.waiting.len()
     }
 
+    /// How many responses were complete.
+    pub fn answered(&self) -> u64 {
+        self.answered
+    }
+
     /// Whether no more requests may be sent: the server will close, or the caller must.
     pub fn closing(&self) -> bool {
         self.last

@@ -1,0 +1,401 @@
+//! One server as all cores see it: whether it answers, and what it may be sent.
+//!
+//! Requests *flow*, or they are *held*: because the server asked for a pause, or because so many
+//! failed in a row that it seems to be down. While they are held, one probe at a time goes out;
+//! the first that is answered lets them flow again. What failed in between is nobody's fault.
+//!
+//! An origin knows nothing of any other: one that is down stops nobody else's requests.
+
+use super::budget::Budget;
+use super::gate::Gate;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use windrow_model::Failure;
+use windrow_model::limits::{OUTAGE_SLACK, OUTAGES_KEPT, PROBE_BASE, PROBE_CAP};
+
+/// The health and the retry budget of one server. Cores share it by way of an
+/// [`Access`](super::Access) each.
+#[derive(Debug)]
+pub struct Origin {
+    start: Instant,
+    gate: Gate,
+    /// A copy of the phase, for a look without the lock.
+    held: AtomicBool,
+    /// Microseconds after `start`, and one, at which the latest request was sent that was
+    /// answered well; 0 for none.
+    proof: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    hold: Option<Hold>,
+    budget: Budget,
+    /// An object that was fetched: asked for again, it tells an outage from objects that fail on
+    /// their own.
+    reference: Option<Box<[u8]>>,
+    /// Begin and end.
+    outages: VecDeque<(Instant, Instant)>,
+    /// When requests last began to flow again.
+    healed: Option<Instant>,
+    random: u64,
+}
+
+/// Why and since when requests are held.
+#[derive(Debug)]
+struct Hold {
+    /// The first failure of the streak that led here.
+    since: Instant,
+    failure: Failure,
+    /// A probe failed: it is an outage, not the fault of those that failed.
+    confirmed: bool,
+    next_probe: Instant,
+    probes: u32,
+    probes_failed: u32,
+}
+
+/// What is to be asked, to see whether an origin answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// An object that was fetched before, by name.
+    Reference(Box<[u8]>),
+    /// Any object that waits.
+    Trial,
+}
+
+/// Whose fault a failure was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The origin was down.
+    Origin,
+    /// The origin answered others that were sent later.
+    Object,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+/// An origin that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// How long it has lasted.
+    pub lasted: Duration,
+    /// What happened to the first request that noticed.
+    pub failure: Failure,
+    /// How long the server asked to be left alone, from now on; zero where it did not ask.
+    pub pause: Duration,
+    /// Whether a probe has confirmed it.
+    pub confirmed: bool,
+}
+
+impl Origin {
+    /// An origin of which nothing is known; no moment before `now` will be asked about. `seed`
+    /// decides the jitter of its probes.
+    pub fn new(now: Instant, seed: u64) -> Self {
+        Self {
+            start: now,
+            gate: Gate::new(now),
+            held: AtomicBool::new(false),
+            proof: AtomicU64::new(0),
+            state: Mutex::new(State {
+                hold: None,
+                budget: Budget::new(now),
+                reference: None,
+                outages: VecDeque::new(),
+                healed: None,
+                random: seed,
+            }),
+        }
+    }
+
+    /// Whether requests may be sent at `now`. Costs two loads.
+    pub fn flows(&self, now: Instant) -> bool {
+        !self.held.load(Ordering::Acquire) && self.gate.is_open(now)
+    }
+
+    /// Whether requests are held, but for probes.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Until when not even a probe may be sent, because the server asked for it; zero if none.
+    pub fn paused_for(&self, now: Instant) -> Duration {
+        self.gate.closed_for(now)
+    }
+
+    /// The server asked to be left alone for so long. Behind the pause a probe goes first.
+    pub fn pause(&self, now: Instant, pause: Duration, failure: Failure) {
+        self.gate.pause(now, pause);
+        if !pause.is_zero() {
+            self.suspect(now, now, failure);
+        }
+    }
+
+    /// Holds requests: they have failed in a row since `since`.
+    pub fn suspect(&self, since: Instant, now: Instant, failure: Failure) {
+        let mut state = self.state();
+        if state.hold.is_some() {
+            return;
+        }
+        let wait = state.jitter(PROBE_BASE);
+        state.hold = Some(Hold {
+            since,
+            failure,
+            confirmed: false,
+            next_probe: now + wait,
+            probes: 0,
+            probes_failed: 0,
+        });
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// The probe that is to be sent at `now`, if one is due; `waits` is whether the caller has an
+    /// object for a trial. Its fate is to be told by one of the three calls below.
+    pub fn probe(&self, now: Instant, waits: bool) -> Option<Probe> {
+        let mut state = self.state();
+        let State { hold, reference, .. } = &mut *state;
+        let hold = hold.as_mut().filter(|hold| hold.next_probe <= now)?;
+        if !self.gate.is_open(now) || (!waits && reference.is_none()) {
+            return None;
+        }
+        hold.probes += 1;
+        // One without an answer does not hold up the next for ever.
+        hold.next_probe = now + PROBE_CAP;
+        // In turns: the object that was fine once may be gone.
+        Some(match reference {
+            Some(name) if !waits || hold.probes % 2 == 1 => Probe::Reference(name.clone()),
+            _ => Probe::Trial,
+        })
+    }
+
+    /// Whether [`Origin::probe`] would give one.
+    pub fn probe_due(&self, now: Instant) -> bool {
+        self.is_held()
+            && self.gate.is_open(now)
+            && self.state().hold.as_ref().is_some_and(|hold| hold.next_probe <= now)
+    }
+
+    /// A probe came back without having been tried; another may go at once.
+    pub fn probe_returned(&self, now: Instant) {
+        if let Some(hold) = &mut self.state().hold {
+            hold.probes = hold.probes.saturating_sub(1);
+            hold.next_probe = now;
+        }
+    }
+
+    /// A probe that was sent at `sent` failed at `now`.
+    pub fn probe_failed(&self, sent: Instant, now: Instant, probe: &Probe) {
+        let mut state = self.state();
+        let wait = match &state.hold {
+            // Else it is of an earlier outage, and says nothing about this one.
+            Some(hold) if sent >= hold.since => {
+                PROBE_BASE.saturating_mul(1 << hold.probes_failed.min(16))
+            }
+            _ => return,
+        };
+        let wait = state.jitter(wait.min(PROBE_CAP));
+        let known = state.reference.is_some();
+        if let Some(hold) = &mut state.hold {
+            hold.probes_failed += 1;
+            hold.next_probe = now + wait;
+            // An object that was never fetched proves nothing where there is a better witness.
+            hold.confirmed |= *probe != Probe::Trial || !known;
+        }
+    }
+
+    /// A probe that was sent at `sent` was answered: requests flow again.
+    pub fn probe_answered(&self, sent: Instant, now: Instant, probe: &Probe) {
+        let mut state = self.state();
+        if let Some(hold) = state.hold.take_if(|hold| sent >= hold.since) {
+            if hold.confirmed {
+                if state.outages.len() == OUTAGES_KEPT {
+                    state.outages.pop_front();
+                }
+                let since = hold.since.checked_sub(OUTAGE_SLACK).unwrap_or(hold.since);
+                state.outages.push_back((since, now));
+            }
+            if *probe == Probe::Trial && hold.probes > 1 {
+                // The reference had its chance, and was no good.
+                state.reference = None;
+            }
+            state.budget.skip_to(now);
+            state.healed = Some(now);
+        }
+        self.prove(sent);
+        self.held.store(state.hold.is_some(), Ordering::Release);
+    }
+
+    /// Whose fault it was that a request failed which was out from `sent` to `failed`.
+    pub fn fault(&self, sent: Instant, failed: Instant) -> Fault {
+        let state = self.state();
+        let down = state.outages.iter().any(|&(begin, end)| sent <= end && failed >= begin);
+        let held = state.hold.as_ref().is_some_and(|hold| hold.confirmed && failed >= hold.since);
+        drop(state);
+        match self.proof().is_some_and(|proof| proof > failed) {
+            _ if down || held => Fault::Origin,
+            true => Fault::Object,
+            false => Fault::Unknown,
+        }
+    }
+
+    /// When the latest request was sent that was answered well, as far as cores have told.
+    pub fn proof(&self) -> Option<Instant> {
+        let micros = self.proof.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.start + Duration::from_micros(micros))
+    }
+
+    /// A request that was sent at `sent` was answered well.
+    pub fn prove(&self, sent: Instant) {
+        let micros = sent.saturating_duration_since(self.start).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX - 1) + 1;
+        self.proof.fetch_max(micros, Ordering::AcqRel);
+    }
+
+    /// So many requests were answered well, of which `retried` were retries.
+    pub fn earn(&self, successes: u64, retried: u64, now: Instant) {
+        self.state().budget.earn(successes, retried, now);
+    }
+
+    /// Takes the token for a retry, if there is one.
+    pub fn take_token(&self, now: Instant) -> bool {
+        self.state().budget.take(now)
+    }
+
+    /// An object that was fetched.
+    pub fn note(&self, name: &[u8]) {
+        self.state().reference = Some(name.into());
+    }
+
+    /// Whether an object is known that was fetched.
+    pub fn has_reference(&self) -> bool {
+        self.state().reference.is_some()
+    }
+
+    /// When requests last began to flow again.
+    pub fn healed(&self) -> Option<Instant> {
+        self.state().healed
+    }
+
+    /// The outage that lasts at `now`, if one does.
+    pub fn outage(&self, now: Instant) -> Option<Outage> {
+        if !self.is_held() {
+            return None;
+        }
+        self.state().hold.as_ref().map(|hold| Outage {
+            lasted: now.saturating_duration_since(hold.since),
+            failure: hold.failure,
+            pause: self.gate.closed_for(now),
+            confirmed: hold.confirmed,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Half of `wait` at least, all of it at most.
+    fn jitter(&mut self, wait: Duration) -> Duration {
+        let random = super::random(&mut self.random);
+        wait / 2 + super::backoff::mul_fraction(wait / 2, random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windrow_model::FailureClass;
+
+    const REFUSED: Failure = Failure { class: FailureClass::Connect, status: 0, detail: "refused" };
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn an_outage_is_confirmed_by_what_was_fine_before() {
+        let start = Instant::now();
+        let origin = Origin::new(start, 1);
+        origin.note(b"fine");
+        let since = at(start, 5000);
+        origin.suspect(since, at(start, 5010), REFUSED);
+        assert!(!origin.flows(at(start, 5010)) && origin.probe(at(start, 5010), true).is_none());
+        let probe = origin.probe(at(start, 5110), true).expect("a probe is due");
+        assert_eq!(probe, Probe::Reference(b"fine"[..].into()));
+        assert_eq!(origin.probe(at(start, 5110), true), None, "one at a time");
+        assert_eq!(origin.fault(since, since), Fault::Unknown);
+        origin.probe_failed(at(start, 5110), at(start, 5120), &probe);
+        assert_eq!(origin.fault(since, since), Fault::Origin);
+        let probe = origin.probe(at(start, 5330), true).expect("the next");
+        assert_eq!(probe, Probe::Trial);
+        origin.probe_answered(at(start, 5330), at(start, 5340), &probe);
+        assert!(origin.flows(at(start, 5340)));
+        assert_eq!(origin.fault(since, since), Fault::Origin, "it stays the origin's");
+        assert_eq!(origin.fault(at(start, 3000), at(start, 3001)), Fault::Object);
+        assert_eq!(origin.fault(at(start, 5350), at(start, 5360)), Fault::Unknown);
+    }
+
+    #[test]
+    fn objects_that_fail_on_their_own_are_no_outage() {
+        let start = Instant::now();
+        let origin = Origin::new(start, 1);
+        origin.note(b"fine");
+        origin.suspect(start, start, REFUSED);
+        let probe = origin.probe(at(start, 100), true).expect("a probe is due");
+        origin.probe_answered(at(start, 100), at(start, 101), &probe);
+        assert_eq!(origin.fault(start, start), Fault::Object);
+    }
+
+    #[test]
+    fn probes_are_spaced_and_one_that_hangs_does_not_stop_the_next() {
+        let start = Instant::now();
+        let origin = Origin::new(start, 7);
+        origin.suspect(start, start, REFUSED);
+        let mut now = start;
+        let mut probes = 0;
+        while now < start + SECOND * 60 {
+            if let Some(probe) = origin.probe(now, true) {
+                probes += 1;
+                if probes % 3 > 0 {
+                    origin.probe_failed(now, now, &probe);
+                }
+            }
+            now += Duration::from_millis(10);
+        }
+        assert!((30..70).contains(&probes), "{probes}");
+        assert_eq!(origin.outage(now).map(|outage| outage.lasted), Some(SECOND * 60));
+    }
+
+    #[test]
+    fn a_pause_holds_probes_too() {
+        let start = Instant::now();
+        let origin = Origin::new(start, 7);
+        origin.pause(start, SECOND * 2, REFUSED);
+        for millis in (0..=2000).step_by(10) {
+            assert!(!origin.flows(at(start, millis)) && !origin.probe_due(at(start, millis)));
+            assert_eq!(origin.probe(at(start, millis), true), None);
+        }
+        let probe = origin.probe(at(start, 2001), true).expect("the pause is over");
+        assert!(!origin.flows(at(start, 2001)), "a probe goes first");
+        origin.pause(at(start, 2002), SECOND, REFUSED);
+        origin.probe_failed(at(start, 2001), at(start, 2002), &probe);
+        assert_eq!(origin.probe(at(start, 3002), true), None);
+        let probe = origin.probe(at(start, 3003), true).expect("the second pause is over");
+        origin.probe_answered(at(start, 3003), at(start, 3004), &probe);
+        assert!(origin.flows(at(start, 3004)));
+    }
+
+    #[test]
+    fn one_origin_that_is_down_stops_no_other() {
+        let start = Instant::now();
+        let (dead, fine) = (Origin::new(start, 1), Origin::new(start, 2));
+        dead.suspect(start, start, REFUSED);
+        dead.pause(start, SECOND, REFUSED);
+        while dead.take_token(start) {}
+        assert!(!dead.flows(start) && fine.flows(start) && fine.take_token(start));
+        assert!(fine.outage(start).is_none() && fine.probe(start + SECOND, true).is_none());
+    }
+}
