@@ -1,6 +1,6 @@
 //! SIGINT and SIGTERM: the first asks for a clean stop, the second leaves at once.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ impl Signals {
                 flag::register_conditional_shutdown(signal, code, Arc::clone(flag))?;
             }
         }
+        // A file that may not grow any more is an error of its write, with words and a clean end.
+        flag::register(SIGXFSZ, Arc::default())?;
         flag::register(SIGINT, Arc::clone(&signals.interrupted))?;
         flag::register(SIGTERM, Arc::clone(&signals.terminated))?;
         Ok(signals)

@@ -1,7 +1,7 @@
 //! Killed, or failed by the system, at its system calls, one by one: a sample of what
 //! `cargo xtask torture` tries to the last one.
 
-use crate::support::{Place, windrow};
+use crate::support::{Place, all_right, stored, windrow};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use windrow_model::Corpus;
@@ -99,5 +99,26 @@ fn failed_by_the_system_at_a_call() {
         let (_server, line) = line(format);
         let swept = try_some(&Begin::Empty, &line, errors, 60);
         assert!(swept.hit > 20 && swept.ended > 10, "{swept}");
+    }
+}
+
+/// A limit on the size of files makes the kernel write less than it was given, for real, before
+/// it says no.
+#[test]
+fn short_writes_at_a_limit_on_the_size_of_files() {
+    let corpus = Corpus { count: 2000, size: 1000, seed: 4 };
+    let server =
+        windrow().serve(["--synthetic", "2000", "--size", "1000", "--seed", "4", "--stats"]);
+    // In units of 512 bytes: inside the first block of a pack, and inside a later one.
+    for limit in ["50", "777"] {
+        let place = Place::new();
+        let get = || windrow().get(&server.url, &place.at("out")).args(["--format", "tar"]);
+        let script = format!("ulimit -f {limit}; exec \"$@\"");
+        let limited = get().under("sh", &["-c".into(), script.into(), "sh".into()]);
+        let done = limited.run().expect(4).sum_holds().says(["File too large", "hint: "]);
+        let first = done.figure("stored");
+        let done = get().run().complete(corpus.count);
+        assert_eq!(done.figure("stored_before"), first);
+        assert_eq!(all_right(&corpus, &stored(&done)), corpus.count);
     }
 }

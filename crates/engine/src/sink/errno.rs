@@ -33,6 +33,10 @@ pub(super) fn fatal(subject: &str, what: &str, errno: Errno) -> Error {
             "free some space (`df`) or inodes (`df -i`), then run the same command again; packs \
              (`--format tar`) need few inodes",
         ),
+        Errno::FBIG => error.hint(
+            "raise the limit on the size of files (`ulimit -f`), or make packs smaller: \
+             --shard-size",
+        ),
         Errno::DQUOT => error.hint("the disk quota is used up"),
         Errno::ACCESS | Errno::PERM => error.hint("choose a directory that you may write to"),
         Errno::ROFS => error.hint("the file system is mounted read-only"),

@@ -72,30 +72,42 @@ fn call_of(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Where an error was injected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// The process never made so many calls.
     Nowhere,
-    /// At something that is not below the destination: a library, a pipe, an eventfd.
-    Elsewhere,
-    /// At a file or directory of the destination.
+    /// At the destination, and nowhere else.
     Destination,
+    /// At something that is not below the destination, too: a library, a pipe, an eventfd. What
+    /// no system ever says there ends a process as it will.
+    Elsewhere,
 }
 
 impl Reach {
     /// Reads what strace wrote.
     pub(super) fn of(trace: &str, dest: &Path) -> Self {
         let dest = dest.to_string_lossy();
-        let injected = trace.lines().filter(|line| line.ends_with("(INJECTED)"));
-        // A call that another thread came between stands in two lines; the first has the path.
-        let place = |line: &str| match line.contains("resumed>") {
-            true => true,
-            false => line.contains(&*dest),
-        };
-        injected
-            .map(|line| if place(line) { Self::Destination } else { Self::Elsewhere })
-            .max()
-            .unwrap_or(Self::Nowhere)
+        let mut begun: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut reach = Self::Nowhere;
+        for line in trace.lines() {
+            let Some((thread, rest)) = line.split_once(' ') else { continue };
+            // A call that another thread came between stands in two lines; the first has the path.
+            let call = match rest.trim_start().starts_with("<...") {
+                true => begun.get(thread).copied().unwrap_or(rest),
+                false => rest,
+            };
+            if rest.ends_with("<unfinished ...>") {
+                begun.insert(thread, rest);
+            }
+            if rest.ends_with("(INJECTED)") {
+                match (call.contains(&*dest), reach) {
+                    (true, Self::Nowhere) => reach = Self::Destination,
+                    (true, _) => {}
+                    (false, _) => reach = Self::Elsewhere,
+                }
+            }
+        }
+        reach
     }
 }
 
@@ -115,6 +127,13 @@ mod tests {
         let counts = [("openat".to_owned(), 1), ("write".to_owned(), 2)];
         assert_eq!(census, Census(counts.into()));
         assert_eq!(Reach::of(trace, Path::new("/x")), Reach::Destination);
+        let both = format!(
+            "{trace}8 write(1</y>, \"\"..., 1 <unfinished ...>\n\
+                            7 write(3</x>, \"\"..., 5) = 5\n\
+                            8 <... write resumed>) = -1 EIO (Input/output error) (INJECTED)\n"
+        );
+        assert_eq!(Reach::of(&both, Path::new("/x")), Reach::Elsewhere);
+        assert_eq!(Reach::of(&both, Path::new("/y")), Reach::Elsewhere);
         assert_eq!(Reach::of(trace, Path::new("/z")), Reach::Elsewhere);
         assert_eq!(Reach::of("", Path::new("/z")), Reach::Nowhere);
     }
