@@ -27,6 +27,7 @@ use crate::cmd::{check, command, found};
 pub(crate) const CREATE_LOOP: &str = "create-loop";
 
 pub(crate) use create::run as create_loop;
+pub(crate) use windrow::target_folder;
 
 type Measure = fn(&Bench) -> Result<Vec<Row>, String>;
 
@@ -166,7 +167,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let binaries = Binaries::build(rows().any(|(_, needs, _)| needs.windrow), windrow.as_deref())?;
     let base = match &options.dir {
         Some(dir) => absolute(dir)?,
-        None => windrow::target_folder()?,
+        None => target_folder()?,
     };
     let folder = base.join(format!("windrow-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|why| format!("bench folder: {why}"))?;
@@ -175,7 +176,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let counts = if options.quick { QUICK } else { FULL };
     let bench = Bench { binaries, folder, counts, rounds, made: Cell::new(0) };
     println!("{}", place.line());
-    let stamp = windrow::target_folder()?.join("windrow-bench-deleted");
+    let stamp = target_folder()?.join("windrow-bench-deleted");
     if rows().any(|(_, needs, _)| needs.rest) {
         rest(&stamp, options.quick);
     }

@@ -1,4 +1,5 @@
-//! Chores of this repository: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`.
+//! Chores of this repository: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`,
+//! `cargo xtask torture`.
 //!
 //! One program instead of shell scripts, so that the same checks run on every machine and the
 //! checks themselves have tests.
@@ -10,6 +11,7 @@ mod bench;
 mod cmd;
 mod test;
 mod tidy;
+mod torture;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +43,19 @@ cargo xtask COMMAND
                                   --windrow: measure this binary, for comparing two builds;
                                   nothing written.
                                   --install: apt-get install what is missing
+  torture [--only ROW] [--rounds N] [--seed S] [--dir DIR] [--windrow FILE]
+                                  try to break it: kills, errors of the system, bad servers;
+                                  ROW is one of
+                                    kill    kill -9 at random moments of a run of 200,000
+                                            objects; N kills for each of 4 lines; 50
+                                    calls   kill -9 at every system call that changes something,
+                                            of a run of 300; at most N points for each of 6
+                                    errors  every error at every such call; N as above
+                                    faults  200,000 objects, 5 % of the answers faulty
+                                    close   10^6 GETs; the server closes after 1-50 requests
+                                    crash   power cuts on a simulated disk; N worlds; 10^6
+                                  ends with an error where a promise was not held, and says what
+                                  repeats it. --dir: where the output goes; the temporary folder.
   help                            this text
 ";
 
@@ -51,6 +66,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(rest),
         Some("tidy") => tidy::run(rest),
         Some("bench") => bench::run(rest),
+        Some("torture") => torture::run(rest),
         // Children of `bench`, so that their CPU time can be measured apart.
         Some(bench::CREATE_LOOP) => bench::create_loop(rest),
         Some("help" | "--help" | "-h") => {

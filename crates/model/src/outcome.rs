@@ -37,7 +37,8 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// Every class, in the order of the reports.
+    /// Every class, in the order of the reports. The ledger records a class by its place here: new
+    /// ones come behind the last.
     pub const ALL: [FailureClass; 14] = [
         Self::Dns,
         Self::Connect,

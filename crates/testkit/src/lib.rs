@@ -11,6 +11,7 @@ pub mod child;
 pub mod nginx;
 pub mod port;
 pub mod script;
+pub mod torture;
 pub mod tree;
 pub mod wait;
 pub mod windrow;

@@ -9,7 +9,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// A call of the command, to be completed and started.
 #[derive(Debug)]
@@ -51,6 +52,14 @@ impl Windrow {
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.envs.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// The same call, carried out by another program that takes it as its last arguments.
+    #[must_use]
+    pub fn under(mut self, program: &str, args: &[OsString]) -> Self {
+        let own = std::mem::replace(&mut self.program, program.into());
+        self.args.splice(0..0, args.iter().cloned().chain([own.into_os_string()]));
         self
     }
 
@@ -185,22 +194,33 @@ impl Running {
     /// # Panics
     /// When it does not end within [`wait::LIMIT`].
     pub fn finish(mut self) -> Finished {
-        let Some(status) = self.process.wait(wait::LIMIT) else {
-            let said = self.process.stderr();
-            panic!("windrow did not end within {:?} and was killed: {said}", wait::LIMIT);
-        };
+        let ended = self.process.wait(wait::LIMIT);
+        self.finished(ended).unwrap_or_else(|running| {
+            let said = running.stderr();
+            panic!("windrow did not end within {:?} and was killed: {said}", wait::LIMIT)
+        })
+    }
+
+    /// Waits for its end so long; then it is killed, and there is none.
+    pub fn finish_within(mut self, limit: Duration) -> Option<Finished> {
+        let ended = self.process.wait(limit);
+        self.finished(ended).ok()
+    }
+
+    fn finished(self, ended: Option<ExitStatus>) -> Result<Finished, Self> {
+        let Some(status) = ended else { return Err(self) };
         let summary = self.dest.as_ref().and_then(|dest| {
             let json = std::fs::read(dest.join(".windrow/summary.json")).ok()?;
             Some(serde_json::from_slice(&json).expect("summary.json is JSON"))
         });
-        Finished {
+        Ok(Finished {
             code: status.code(),
             signal: status.signal(),
             stdout: self.process.stdout(),
             stderr: self.process.stderr(),
             summary,
             dest: self.dest,
-        }
+        })
     }
 }
 

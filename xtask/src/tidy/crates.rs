@@ -11,7 +11,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("crates/testkit", &["windrow-model"]),
     ("crates/cli", &["windrow-engine", "windrow-server", "windrow-model"]),
     ("crates/python", &["windrow-engine", "windrow-model"]),
-    ("xtask", &[]),
+    ("xtask", &["windrow-testkit", "windrow-model"]),
 ];
 
 /// Checks one manifest; the root's and those outside the table's folders say nothing.

@@ -279,3 +279,17 @@ fn names_that_a_killed_process_left_are_in_nobodys_way() {
         assert_eq!(left, Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_summary_that_cannot_be_written_is_no_success() {
+    let server = windrow().serve(["--synthetic", "600", "--seed", "5"]);
+    for format in FORMATS {
+        let place = Place::new();
+        let folder = place.at("out/.windrow/summary.json");
+        std::fs::create_dir_all(&folder).expect("a folder where the file should be");
+        let done = place.get(&server.url).args(format).dest(&place.at("elsewhere")).run();
+        done.expect(4).says(["summary.json", "cannot write"]);
+        std::fs::remove_dir(&folder).expect("removed");
+        completes(&place, &server, format, "with the summary");
+    }
+}

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod calls;
 mod catalogue;
 mod changed;
 mod circles;
@@ -20,6 +21,7 @@ mod framing;
 mod full_disk;
 mod hedges;
 mod hostile;
+mod kills;
 mod listing;
 mod ls;
 mod names;

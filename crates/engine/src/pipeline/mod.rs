@@ -232,6 +232,7 @@ fn conduct(
         concurrency: plan.connections * plan.pipeline,
     };
     drop(record);
+    let said = error.is_some();
     // Before the summary is written: on a full disk this makes the room for it.
     if let Err(uncleared) = dest.clear_temporary() {
         error.get_or_insert(uncleared);
@@ -248,6 +249,11 @@ fn conduct(
             error.get_or_insert(unwritten);
         }
     }
+    // A run that could not say what it came to, or left something behind, is no success.
+    let exit = match exit {
+        Exit::Complete | Exit::Failed if error.is_some() && !said => Exit::Environment,
+        exit => exit,
+    };
     Ended { exit, error, summary }
 }
 
