@@ -53,7 +53,7 @@ cargo xtask COMMAND
                                     errors  every error at every such call; N as above
                                     faults  200,000 objects, 5 % of the answers faulty
                                     close   10^6 GETs; the server closes after 1-50 requests
-                                    crash   power cuts on a simulated disk; N worlds; 10^6
+                                    crash   power cuts on a simulated disk; N of them; 10^6
                                   ends with an error where a promise was not held, and says what
                                   repeats it. --dir: where the output goes; the temporary folder.
   help                            this text

@@ -140,12 +140,12 @@ impl Torture {
 
 /// The simulated disk of the engine: what is not synced may be lost, torn, or out of order.
 fn crash(torture: &Torture) -> Result<(), String> {
-    let worlds = torture.rounds.unwrap_or(1_000_000);
+    let states = torture.rounds.unwrap_or(1_000_000);
     let mut test = cargo(&["test", "--release", "--locked", "-p", "windrow-engine", "--lib"]);
     test.args(["pipeline::crash", "--", "--nocapture"]);
-    test.env("WINDROW_CRASHES", worlds.to_string());
+    test.env("WINDROW_CRASHES", states.to_string());
     check(test)?;
-    println!("crash: {worlds} worlds, nothing lost");
+    println!("crash: about {states} crash states, nothing lost");
     Ok(())
 }
 
