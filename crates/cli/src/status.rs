@@ -60,7 +60,7 @@ fn text(status: &Status) -> String {
     if let Some(packs) = &status.packs {
         let mut text = format!("{} finished", count(packs.finished));
         for (number, what) in [
-            (packs.unnamed, "full without its name yet"),
+            (packs.unnamed, "full and not named yet"),
             (packs.open, "open"),
             (packs.gone, "gone"),
         ] {
