@@ -154,7 +154,7 @@ pub const HELD_BATCHES: usize = 2;
 
 /// Files in one such list, at least and at most: each is an open file. Between them the list grows
 /// with what was stored, see [`REDO_PART`].
-pub const HELD_FILES: std::ops::RangeInclusive<usize> = 64..=2048;
+pub const HELD_FILES: std::ops::RangeInclusive<usize> = 256..=2048;
 
 /// A process that is killed loses what it had in hand. Each core has at most this part of what it
 /// stored in hand, in one block or list (or their smallest size): 1/256.
