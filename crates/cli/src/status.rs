@@ -59,11 +59,9 @@ fn text(status: &Status) -> String {
     lines.push(("pending", count(status.pending)));
     if let Some(packs) = &status.packs {
         let mut text = format!("{} finished", count(packs.finished));
-        for (number, what) in [
-            (packs.unnamed, "full and not named yet"),
-            (packs.open, "open"),
-            (packs.gone, "gone"),
-        ] {
+        for (number, what) in
+            [(packs.unnamed, "full and not named yet"), (packs.open, "open"), (packs.gone, "gone")]
+        {
             if number > 0 {
                 text += &format!(", {} {what}", count(number));
             }

@@ -96,6 +96,8 @@ pub struct Report {
     pub before: Before,
     /// Failures of earlier processes that were taken back, by class.
     forgotten: [AtomicU64; FailureClass::ALL.len()],
+    /// Objects and bytes of earlier processes that turned out not to be durable.
+    lost: [AtomicU64; 2],
     /// What people should hear of.
     notes: Mutex<Vec<String>>,
     started: Instant,
@@ -113,6 +115,7 @@ impl Report {
             unhanded: AtomicU64::new(before.listed - before.settled()),
             before,
             forgotten: Default::default(),
+            lost: Default::default(),
             notes: Mutex::default(),
             started: Instant::now(),
         }
@@ -121,6 +124,13 @@ impl Report {
     /// Takes back failures of earlier processes.
     pub fn forget_failed(&self, class: FailureClass, count: u64) {
         self.forgotten[class as usize].fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// Takes back objects that earlier processes stored: what they wrote could not be made durable.
+    pub fn lose_stored(&self, objects: u64, bytes: u64) {
+        self.lost[0].fetch_add(objects, Ordering::AcqRel);
+        self.lost[1].fetch_add(bytes, Ordering::AcqRel);
+        self.unhanded.fetch_add(objects, Ordering::AcqRel);
     }
 
     /// Says something to people; bounded by what the run may do, which is once each.
@@ -136,9 +146,9 @@ impl Report {
     /// The sums at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let before = &self.before;
-        let mut sum =
-            Snapshot { stored: before.stored, bytes: before.bytes, ..Snapshot::default() };
-        sum.stored_before = before.stored;
+        let [lost, lost_bytes] = self.lost.each_ref().map(|lost| lost.load(Ordering::Acquire));
+        let (stored, bytes) = (before.stored - lost, before.bytes - lost_bytes);
+        let mut sum = Snapshot { stored, bytes, stored_before: stored, ..Snapshot::default() };
         for core in &self.cores {
             sum.stored += core.stored.get();
             sum.bytes += core.bytes.get();

@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use windrow_model::Corpus;
 use windrow_testkit::torture::{
-    self, Begin, CHANGING, Census, Line, Point, Swept, errors, kills, sample, sweep,
+    self, Begin, Blow, CHANGING, Census, Line, Point, Reach, Swept, errors, kills, sample, strike,
+    sweep,
 };
 use windrow_testkit::{Serve, wait};
 
@@ -99,6 +100,28 @@ fn failed_by_the_system_at_a_call() {
         let (_server, line) = line(format);
         let swept = try_some(&Begin::Empty, &line, errors, 60);
         assert!(swept.hit > 20 && swept.ended > 10, "{swept}");
+    }
+}
+
+#[test]
+fn what_a_failed_sync_takes_back_is_not_counted() {
+    if !can_trace() {
+        return;
+    }
+    // Recorded and never committed: the next process makes it durable first, or gives it up.
+    let (_server, line) = line(FORMATS[1]);
+    let mut seldom = line.clone();
+    seldom.args.extend(["--commit-interval".to_owned(), "1h".to_owned()]);
+    seldom.args.retain(|arg| arg != "10ms");
+    let at = seldom.args.iter().position(|arg| arg == "--commit-interval").expect("it is there");
+    seldom.args.remove(at);
+    let place = Place::new();
+    killed_half_way(&seldom, &place.at("half"));
+    for blow in [Blow::Error("EIO"), Blow::ErrorsFrom("ENOSPC")] {
+        let point = Point { call: "syncfs", nth: 1, blow };
+        let outcome = strike(&line, &Begin::Resumed(place.at("half")), &point, place.path());
+        let outcome = outcome.unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((outcome.reach, outcome.code), (Reach::Destination, Some(4)));
     }
 }
 

@@ -89,7 +89,10 @@ impl Feed {
         let place = match self.record.past() {
             None => Some(Place::default()),
             Some(_) => {
-                self.record.begin(&self.sinks)?;
+                self.record.begin(&self.sinks).inspect_err(|_| {
+                    let (objects, bytes) = self.record.lost();
+                    self.report.lose_stored(objects, bytes);
+                })?;
                 self.again(&mut reader).await?
             }
         };

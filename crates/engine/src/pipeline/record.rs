@@ -196,6 +196,21 @@ impl Record {
         self.opened.get().is_some()
     }
 
+    /// After [`Record::begin`] failed: objects and bytes that were taken for stored, and are not
+    /// recorded any more.
+    pub(super) fn lost(&self) -> (u64, u64) {
+        let Some(past) = &self.past else { return (0, 0) };
+        let number = self.run.number().unwrap_or_default();
+        match ledger::load(&*self.dest.disk(), number, &|_| RoaringTreemap::new()) {
+            Ok(now) => (
+                past.state.stored.len().saturating_sub(now.state.stored.len()),
+                past.state.bytes.saturating_sub(now.state.bytes),
+            ),
+            // What cannot be read is not known to be stored.
+            Err(_) => (past.state.stored.len(), past.state.bytes),
+        }
+    }
+
     /// The listing's record, from [`Record::begin`] on; `None` where nothing is recorded.
     pub(super) fn listing(&self) -> Option<&ListingLog> {
         self.opened.get()?.listing.as_deref()
