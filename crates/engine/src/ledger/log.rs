@@ -53,18 +53,7 @@ impl Log {
         } else {
             // What was cut must not come back behind what is written now.
             log.file.set_len(len)?;
-            // Written again, because a sync that failed may have marked it as written.
-            let mut piece = vec![0; 64 << 10];
-            let mut at = proven;
-            while at < len {
-                let want = usize::try_from(len - at).unwrap_or(usize::MAX).min(piece.len());
-                let read = log.file.read_at(&mut piece[..want], at)?;
-                if read == 0 {
-                    return Err(Errno::IO);
-                }
-                log.file.write_at(&piece[..read], at)?;
-                at += read as u64;
-            }
+            rewrite(&*log.file, proven, len)?;
             let _ = log.file.sync()?;
         }
         log.durable = len;
@@ -74,6 +63,17 @@ impl Log {
         log.append()?;
         log.sync()?;
         Ok(log)
+    }
+
+    /// Makes durable what counts of a file that nothing is appended to.
+    pub(super) fn keep(
+        disk: &dyn Disk,
+        name: &str,
+        (proven, len): (u64, u64),
+    ) -> Result<(), Errno> {
+        let file = disk.open(Dir::Ledger, name, Use::Plain)?;
+        rewrite(&*file, proven, len)?;
+        file.sync().map(drop)
     }
 
     /// The encoder for the next frame, and what is durable.
@@ -122,6 +122,23 @@ impl Log {
     pub(super) fn is_durable(&self) -> bool {
         self.durable == self.len
     }
+}
+
+/// Writes again what may not be on the disk although the kernel says so: a sync that failed may
+/// have marked it as written, a commit that looks whole too.
+fn rewrite(file: &dyn File, from: u64, to: u64) -> Result<(), Errno> {
+    let mut piece = vec![0; 64 << 10];
+    let mut at = from;
+    while at < to {
+        let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(piece.len());
+        let read = file.read_at(&mut piece[..want], at)?;
+        if read == 0 {
+            return Err(Errno::IO);
+        }
+        file.write_at(&piece[..read], at)?;
+        at += read as u64;
+    }
+    Ok(())
 }
 
 /// A file of the manifest: a header, then bytes that the frames of a core's ledger point to.

@@ -258,6 +258,8 @@ impl Ledger {
         for (&core, &(kept, _)) in past.cores.range(cores..) {
             if kept.cut > 0 || kept.unsynced {
                 let _ = open(&core_file(core), Kind::Core, kept)?;
+            } else {
+                Log::keep(disk, &core_file(core), (kept.proven, kept.len))?;
             }
         }
         let _ = disk.sync_dir(Dir::Ledger)?;

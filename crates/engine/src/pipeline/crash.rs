@@ -367,6 +367,12 @@ impl World {
     }
 }
 
+/// Worlds in which something was lost once.
+const LOST_ONCE: [u64; 1] = [
+    // A sync failed in the file of a core that the next process did not have.
+    36_569,
+];
+
 /// Worlds that are tried; `WINDROW_CRASHES` asks for more, `WINDROW_SEED` for one.
 #[test]
 fn nothing_is_lost_in_any_crash() {
@@ -376,7 +382,7 @@ fn nothing_is_lost_in_any_crash() {
         None => 0..number("WINDROW_CRASHES").unwrap_or(11_200) / 8,
     };
     let mut crashes = 0;
-    for seed in seeds {
+    for seed in seeds.chain(LOST_ONCE) {
         for form in [Form::Tar, Form::Files] {
             crashes += World::new(form, seed).live();
         }
