@@ -156,11 +156,18 @@ impl Manifest {
         if len >= HEADER_BYTES as u64 {
             let file = disk.open(Dir::Manifest, name, Use::Plain)?;
             file.set_len(len)?;
-            return Ok(Self { file, len, durable: len, reserved: 0 });
+            return Ok(Self::reserved(file, len, len));
         }
         let file = disk.create(Dir::Manifest, name, Use::Plain)?;
         file.write_at(&Header { kind: Kind::Manifest, run }.encode(), 0)?;
-        Ok(Self { file, len: HEADER_BYTES as u64, durable: 0, reserved: 0 })
+        Ok(Self::reserved(file, HEADER_BYTES as u64, 0))
+    }
+
+    /// With room for the first part: the files that it is about may take the last of the disk.
+    fn reserved(file: Box<dyn File>, len: u64, durable: u64) -> Self {
+        let reserved = reserve(len);
+        file.reserve(reserved);
+        Self { file, len, durable, reserved }
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Errno> {
