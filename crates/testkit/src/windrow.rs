@@ -181,7 +181,8 @@ impl Running {
     /// When it ends before, or the time is over.
     pub fn until_stderr(&mut self, what: &str, condition: impl Fn(&str) -> bool) {
         wait::until(what, || {
-            let ended = self.has_ended();
+            // Its output is complete then: what it said last must not be missed.
+            let ended = self.process.wait(Duration::ZERO).is_some();
             let stderr = self.stderr();
             let holds = condition(&stderr);
             assert!(holds || !ended, "windrow ended before {what}: {stderr}");
