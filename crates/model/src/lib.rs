@@ -20,4 +20,4 @@ pub use corpus::Corpus;
 pub use error::{Error, Exit};
 pub use outcome::{Failure, FailureClass};
 pub use receipt::{Batch, FailedObject, InPack, Place, Receipt};
-pub use task::{Lease, Ordinal};
+pub use task::{Lease, Ordinal, Sheet};

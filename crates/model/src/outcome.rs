@@ -34,12 +34,24 @@ pub enum FailureClass {
     TooLarge,
     /// The name cannot be stored at the destination.
     Name,
+    /// The line of a list is none that names an object.
+    Malformed,
+    /// The URL's signature expired, or would have before the answer.
+    Expired,
+    /// The server's certificate is not to be trusted, or no secure connection can be agreed on.
+    Tls,
+    /// The body is not what the source or the server said that it is.
+    Checksum,
+    /// The host has an address that is not to be asked (link-local, cloud metadata).
+    Blocked,
+    /// The body is encoded in a way that cannot be undone.
+    Encoding,
 }
 
 impl FailureClass {
     /// Every class, in the order of the reports. The ledger records a class by its place here: new
     /// ones come behind the last.
-    pub const ALL: [FailureClass; 14] = [
+    pub const ALL: [FailureClass; 20] = [
         Self::Dns,
         Self::Connect,
         Self::Reset,
@@ -54,6 +66,12 @@ impl FailureClass {
         Self::Status,
         Self::TooLarge,
         Self::Name,
+        Self::Malformed,
+        Self::Expired,
+        Self::Tls,
+        Self::Checksum,
+        Self::Blocked,
+        Self::Encoding,
     ];
 
     /// Stable lower-case name.
@@ -73,6 +91,12 @@ impl FailureClass {
             Self::Status => "status",
             Self::TooLarge => "too_large",
             Self::Name => "name",
+            Self::Malformed => "malformed",
+            Self::Expired => "expired",
+            Self::Tls => "tls",
+            Self::Checksum => "checksum",
+            Self::Blocked => "blocked",
+            Self::Encoding => "encoding",
         }
     }
 
@@ -86,13 +110,19 @@ impl FailureClass {
             | Self::Truncated
             | Self::Protocol
             | Self::Throttled
-            | Self::Server => true,
+            | Self::Server
+            | Self::Checksum => true,
             Self::NotFound
             | Self::Forbidden
             | Self::Redirect
             | Self::Status
             | Self::TooLarge
-            | Self::Name => false,
+            | Self::Name
+            | Self::Malformed
+            | Self::Expired
+            | Self::Tls
+            | Self::Blocked
+            | Self::Encoding => false,
         }
     }
 }

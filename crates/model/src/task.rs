@@ -1,5 +1,6 @@
 //! Tasks, and the leases in which they travel.
 
+use crate::url::Origin;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,13 +65,95 @@ impl Names {
     }
 }
 
+/// One page of a source: objects in source order.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Sheet {
+    /// The names under which the objects are stored.
+    pub names: Names,
+    /// Where each of them is; `None` where all are at the one server that gave the listing, at an
+    /// address that is made of the name.
+    pub details: Option<Box<Details>>,
+}
+
+impl From<Names> for Sheet {
+    fn from(names: Names) -> Self {
+        Self { names, details: None }
+    }
+}
+
+/// Where the objects of a list's page are, and what is known of them. Each part has an entry for
+/// each name, or is empty.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// The servers that occur on the page, each once.
+    pub origins: Vec<Origin>,
+    /// For each object the index of its server, or [`Details::NOWHERE`].
+    pub origin: Vec<u32>,
+    /// For each object what is asked for: path and query, percent-encoded, beginning with `/`;
+    /// empty where the line was malformed.
+    pub targets: Names,
+    /// For each object the last second at which its URL is valid, as seconds since 1970; 0 where it
+    /// does not expire. Empty where none does.
+    pub expiry: Vec<u32>,
+    /// What each body is to be. Empty where the source says nothing of it.
+    pub expected: Vec<Expected>,
+    /// The lines that name no object, by index on the page, in order.
+    pub malformed: Vec<Malformed>,
+}
+
+impl Details {
+    /// Stands in place of a server where a line names none.
+    pub const NOWHERE: u32 = u32::MAX;
+
+    /// What is wrong with the line of the object at `index`, if something is.
+    pub fn malformed(&self, index: usize) -> Option<&Malformed> {
+        let at = self.malformed.binary_search_by_key(&index, |line| line.index as usize).ok()?;
+        self.malformed.get(at)
+    }
+}
+
+/// A line that names no object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// Index on its page.
+    pub index: u32,
+    /// Number of the line (or row) in its file, from 1 on.
+    pub line: u64,
+    /// What is wrong, in words without anything of the line: it may hold a secret.
+    pub why: &'static str,
+}
+
+/// What a body is to be, as the source says.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// Its length in bytes.
+    pub size: Option<u64>,
+    /// Its checksum.
+    pub digest: Option<Digest>,
+}
+
+/// A checksum of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    /// MD5 (RFC 1321).
+    Md5([u8; 16]),
+    /// SHA-1.
+    Sha1([u8; 20]),
+    /// SHA-256.
+    Sha256([u8; 32]),
+    /// CRC-32 as of zlib and PNG.
+    Crc32(u32),
+    /// CRC-32C (Castagnoli).
+    Crc32c(u32),
+}
+
 /// A batch of tasks of one page given to one core.
 ///
 /// Leases of one page share its names; a task in flight names itself by lease and index, so that
 /// nothing is copied or allocated for one object.
 #[derive(Debug, Clone)]
 pub struct Lease {
-    page: Arc<Names>,
+    page: Arc<Sheet>,
     /// Indices in the page, where not all of its names are tasks.
     picks: Option<Arc<[u32]>>,
     /// Part of the page, or of the picks.
@@ -84,10 +167,10 @@ impl Lease {
     ///
     /// # Panics
     /// If `size` is 0.
-    pub fn cut(page: Names, first: Ordinal, size: usize) -> impl Iterator<Item = Lease> {
+    pub fn cut(page: impl Into<Sheet>, first: Ordinal, size: usize) -> impl Iterator<Item = Lease> {
         assert!(size > 0, "a lease holds at least one task");
-        let page = Arc::new(page);
-        let len = page.len();
+        let page = Arc::new(page.into());
+        let len = page.names.len();
         (0..len).step_by(size).map(move |start| Lease {
             page: Arc::clone(&page),
             picks: None,
@@ -101,13 +184,15 @@ impl Lease {
     /// # Panics
     /// If `size` is 0, or a pick lies outside the page.
     pub fn cut_picks(
-        page: Names,
+        page: impl Into<Sheet>,
         picks: Vec<u32>,
         first: Ordinal,
         size: usize,
     ) -> impl Iterator<Item = Lease> {
         assert!(size > 0, "a lease holds at least one task");
-        assert!(picks.iter().all(|&pick| (pick as usize) < page.len()), "a pick outside its page");
+        let page = page.into();
+        let names = page.names.len();
+        assert!(picks.iter().all(|&pick| (pick as usize) < names), "a pick outside its page");
         let (page, picks): (_, Arc<[u32]>) = (Arc::new(page), picks.into());
         let len = picks.len();
         (0..len).step_by(size).map(move |start| Lease {
@@ -140,7 +225,22 @@ impl Lease {
     /// # Panics
     /// If `index >= len()`: the caller holds indices that it took from this lease.
     pub fn name(&self, index: usize) -> &[u8] {
-        self.page.get(self.position(index)).expect("a lease lies inside its page")
+        self.page.names.get(self.position(index)).expect("a lease lies inside its page")
+    }
+
+    /// Where the objects of the page are, if they are not all at one server; with the index there
+    /// of the task at `index`.
+    ///
+    /// # Panics
+    /// As [`Lease::name`].
+    pub fn details(&self, index: usize) -> Option<(&Details, usize)> {
+        let details = self.page.details.as_deref()?;
+        Some((details, self.position(index)))
+    }
+
+    /// Whether two leases are of one page.
+    pub fn shares_page(&self, other: &Lease) -> bool {
+        Arc::ptr_eq(&self.page, &other.page)
     }
 
     /// Ordinal of the task at `index`.

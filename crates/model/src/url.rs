@@ -1,13 +1,42 @@
-//! The one URL parser of windrow: `http://HOST[:PORT][/PATH][?QUERY]` (RFC 3986), strict.
+//! The one URL parser of windrow: `http[s]://HOST[:PORT][/PATH][?QUERY]` (RFC 3986), strict.
 //!
 //! Two parsers that read one URL differently are how credentials reach the wrong host; so
 //! everything that windrow asks for passes through here, and what is doubtful is refused.
 
 use std::fmt;
 
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port where a URL names none.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
 /// Scheme, host and port: what a connection belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
+    /// How it is spoken to.
+    pub scheme: Scheme,
     /// Host as it stands in the URL, lower-case, IPv6 addresses without brackets.
     pub host: String,
     /// Port, also where the URL leaves it out.
@@ -20,7 +49,7 @@ impl Origin {
         let host =
             if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match self.port {
-            80 => host,
+            port if port == self.scheme.port() => host,
             port => format!("{host}:{port}"),
         }
     }
@@ -28,7 +57,51 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        write!(f, "{}://{}", self.scheme.name(), self.authority())
+    }
+}
+
+/// A URL in its parts, as they stand in the text; nothing is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts<'u> {
+    /// How the server is spoken to.
+    pub scheme: Scheme,
+    /// Host as written, IPv6 addresses without brackets; perhaps in upper case.
+    pub host: &'u str,
+    /// Port, also where the URL leaves it out.
+    pub port: u16,
+    /// Path and query as written: empty, or beginning with `/` or `?`.
+    pub target: &'u str,
+}
+
+impl<'u> Parts<'u> {
+    /// Cuts an absolute URL. Path and query are taken as they stand, whatever characters they
+    /// have: whoever sends them looks to that.
+    ///
+    /// # Errors
+    /// Says in a few words what is wrong: another scheme, user information, an empty or odd host,
+    /// a port outside 1-65535, a fragment.
+    pub fn of(text: &'u str) -> Result<Parts<'u>, &'static str> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
+            _ => return Err("not an http or https URL"),
+        };
+        if rest.contains('#') {
+            return Err("a fragment (`#`) names nothing on a server; in a name it is `%23`");
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        if authority.contains('@') {
+            return Err("a user name or password in a URL is not supported");
+        }
+        let (host, port) = split_authority(authority)?;
+        Ok(Parts { scheme, host, port: port.unwrap_or(scheme.port()), target })
+    }
+
+    /// The origin, with the host in lower case.
+    pub fn origin(&self) -> Origin {
+        Origin { scheme: self.scheme, host: self.host.to_ascii_lowercase(), port: self.port }
     }
 }
 
@@ -44,39 +117,20 @@ pub struct Url {
 }
 
 impl Url {
-    /// Parses an absolute `http` URL.
+    /// Parses an absolute URL.
     ///
     /// # Errors
-    /// Says in a few words what is wrong: another scheme, user information, an empty or odd host,
-    /// a port outside 1-65535, a fragment, or characters that a URL does not have.
+    /// Those of [`Parts::of`], and characters that a URL does not have.
     pub fn parse(text: &str) -> Result<Url, &'static str> {
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-                return Err("https is not supported yet");
-            }
-            _ => return Err("not an http URL"),
-        };
-        if !rest.bytes().all(|b| b.is_ascii_graphic()) {
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err("a space, a control character or a character that is not ASCII");
         }
-        if rest.contains('#') {
-            return Err("a fragment (`#`) names nothing on a server");
-        }
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        if authority.contains('@') {
-            return Err("a user name or password in a URL is not supported");
-        }
-        let (path, query) = match path.split_once('?') {
+        let parts = Parts::of(text)?;
+        let (path, query) = match parts.target.split_once('?') {
             Some((path, query)) => (path, Some(query.to_owned())),
-            None => (path, None),
+            None => (parts.target, None),
         };
-        Ok(Url {
-            origin: parse_authority(authority)?,
-            base: path.trim_end_matches('/').to_owned(),
-            query,
-        })
+        Ok(Url { origin: parts.origin(), base: path.trim_end_matches('/').to_owned(), query })
     }
 }
 
@@ -87,7 +141,7 @@ impl fmt::Display for Url {
     }
 }
 
-fn parse_authority(text: &str) -> Result<Origin, &'static str> {
+fn split_authority(text: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').ok_or("a `[` without its `]`")?;
@@ -107,14 +161,14 @@ fn parse_authority(text: &str) -> Result<Origin, &'static str> {
         }
     };
     let port = match port.strip_prefix(':') {
-        None if port.is_empty() => 80,
+        None if port.is_empty() => None,
         None => return Err("something between host and port"),
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            digits.parse().ok().filter(|&port| port != 0).ok_or("the port is not in 1-65535")?
-        }
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => Some(
+            digits.parse().ok().filter(|&port| port != 0).ok_or("the port is not in 1-65535")?,
+        ),
         Some(_) => return Err("the port is not a number"),
     };
-    Ok(Origin { host: host.to_ascii_lowercase(), port })
+    Ok((host, port))
 }
 
 #[cfg(test)]
@@ -137,6 +191,10 @@ mod tests {
         let url = Url::parse("http://[::1]:99").unwrap();
         assert_eq!(url.origin.authority(), "[::1]:99");
         assert_eq!(Url::parse("http://a").unwrap().origin.to_string(), "http://a");
+        let url = Url::parse("https://A/b?c").unwrap();
+        assert_eq!((url.origin.scheme, url.origin.port), (Scheme::Https, 443));
+        assert_eq!(url.to_string(), "https://a/b");
+        assert_eq!(Url::parse("https://a:80").unwrap().origin.to_string(), "https://a:80");
     }
 
     #[test]
@@ -145,8 +203,8 @@ mod tests {
             "",
             "localhost:8080",
             "ftp://a",
-            "https://a",
             "http://",
+            "https://",
             "http:///x",
             "http://:80",
             "http://a:0",
