@@ -2,11 +2,12 @@
 
 use super::h1::{Broken, Exchange, Head, Interest, Loss, Session, Template};
 use super::pace::{Pace, Patience};
+use super::stream::Stream;
 use super::target::{NoConnection, Target};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use windrow_model::limits::STARVED;
 use windrow_model::{Failure, FailureClass};
 
@@ -34,7 +35,7 @@ pub struct Client {
     patience: Patience,
     /// Most bytes of one body.
     bound: u64,
-    kept: Option<(TcpStream, Session<()>)>,
+    kept: Option<(Stream, Session<()>)>,
     buffer: Vec<u8>,
 }
 
@@ -88,7 +89,7 @@ impl Client {
     /// `None` if the connection closed before an answer began.
     async fn attempt(
         &mut self,
-        stream: TcpStream,
+        mut stream: Stream,
         mut session: Session<()>,
         path: &[u8],
     ) -> Option<Result<Fetched, Failure>> {
@@ -98,8 +99,8 @@ impl Client {
         session.sent(());
         let mut pace = Pace::new(self.patience, Instant::now());
         pace.begin(Instant::now());
-        let broken = match in_time(&pace, write_all(&stream, &request)).await {
-            Ok(Ok(())) => self.read(&stream, &mut session, &mut answer, pace).await,
+        let broken = match in_time(&pace, write_all(&mut stream, &request)).await {
+            Ok(Ok(())) => self.read(&mut stream, &mut session, &mut answer, pace).await,
             Ok(Err(_)) => Some(Broken::Closed),
             Err(broken) => Some(broken),
         };
@@ -118,20 +119,19 @@ impl Client {
     /// Reads until the answer is complete (`None`) or the connection is to be closed.
     async fn read(
         &mut self,
-        stream: &TcpStream,
+        stream: &mut Stream,
         session: &mut Session<()>,
         answer: &mut Answer,
         mut pace: Pace,
     ) -> Option<Broken> {
         let mut filled = 0;
         loop {
-            let ready = match in_time(&pace, stream.readable()).await {
-                Ok(ready) => ready,
+            let read = match in_time(&pace, stream.read(&mut self.buffer[filled..])).await {
+                Ok(read) => read,
                 Err(broken) => return Some(broken),
             };
-            let len = match ready.and_then(|()| stream.try_read(&mut self.buffer[filled..])) {
+            let len = match read {
                 Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(_) if session.between_responses() && filled == 0 => {
                     return Some(Broken::Closed);
                 }
@@ -170,16 +170,9 @@ async fn in_time<T>(pace: &Pace, what: impl Future<Output = T>) -> Result<T, Bro
     }
 }
 
-async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Ok(len) => bytes = &bytes[len..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+async fn write_all(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 /// Collects one response.

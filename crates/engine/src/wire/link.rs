@@ -1,20 +1,19 @@
-//! Moves the bytes of sessions over tokio sockets.
+//! Moves the bytes of sessions over connections.
 //!
 //! One task per connection, all on one core. A connection that waits costs its socket, its queue
 //! of tickets and a few hundred bytes: the read buffer belongs to the core.
 
 use super::h1::{Broken, Exchange, Loss, Session};
 use super::pace::{Late, Pace, Patience};
+use super::stream::Stream;
 use super::target::{NoConnection, Target};
 use super::watch::Watch;
 use std::cell::RefCell;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use windrow_model::limits::{IDLE_CONNECTION, READ_BYTES, STARVED};
 use windrow_model::{Failure, FailureClass};
 
@@ -153,7 +152,7 @@ impl<W: Work> Link<W> {
 /// An open connection.
 struct Open<'l, W: Work> {
     link: &'l Link<W>,
-    stream: TcpStream,
+    stream: Stream,
     session: Session<W::Ticket>,
     /// Rendered requests; `out[written..]` is still to be written.
     out: Vec<u8>,
@@ -177,7 +176,7 @@ struct Open<'l, W: Work> {
 const OUT_BYTES: usize = 64 << 10;
 
 impl<'l, W: Work> Open<'l, W> {
-    fn new(link: &'l Link<W>, stream: TcpStream, first: W::Ticket) -> Self {
+    fn new(link: &'l Link<W>, stream: Stream, first: W::Ticket) -> Self {
         let now = Instant::now();
         let mut open = Self {
             link,
@@ -263,7 +262,8 @@ impl<'l, W: Work> Open<'l, W> {
         match work.poll_next(cx, now) {
             Poll::Ready(Some(ticket)) => {
                 if let Some(since) = self.idle_since.take()
-                    && (now.saturating_duration_since(since) > IDLE_CONNECTION || self.has_news(cx))
+                    && (now.saturating_duration_since(since) > IDLE_CONNECTION
+                        || self.stream.has_news(cx))
                 {
                     self.carried = Some(ticket);
                     return Poll::Ready(Broken::Announced);
@@ -283,18 +283,6 @@ impl<'l, W: Work> Open<'l, W> {
         }
     }
 
-    /// Whether the server closed, or sent something, while nothing was asked: whatever it is, it is
-    /// no answer to what would be asked next.
-    fn has_news(&self, cx: &mut Context<'_>) -> bool {
-        match self.stream.poll_read_ready(cx) {
-            Poll::Pending => false,
-            Poll::Ready(_) => !matches!(
-                self.stream.try_read(&mut [0]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock
-            ),
-        }
-    }
-
     /// Sets the deadline of what the server owes, if anything.
     fn watch(&mut self) {
         let deadline = self.pace.deadline();
@@ -303,20 +291,23 @@ impl<'l, W: Work> Open<'l, W> {
     }
 
     fn write(&mut self, cx: &mut Context<'_>) {
+        if self.out.is_empty() {
+            return;
+        }
         while self.written < self.out.len() && !self.mute {
-            match self.stream.try_write(&self.out[self.written..]) {
-                Ok(len) => self.written += len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.stream.poll_write_ready(cx) {
-                        Poll::Pending => return,
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => self.mute = true,
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]) {
+                Poll::Ready(Ok(len)) => self.written += len,
+                Poll::Pending => return,
                 // What the server answered before it closed is still to be read; reading ends
                 // with the reason.
-                Err(_) => self.mute = true,
+                Poll::Ready(Err(_)) => self.mute = true,
+            }
+        }
+        if !self.mute {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => return,
+                Poll::Ready(Err(_)) => self.mute = true,
             }
         }
         self.out.clear();

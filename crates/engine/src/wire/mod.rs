@@ -7,11 +7,13 @@ pub mod fetch;
 pub mod h1;
 pub mod link;
 pub mod pace;
+pub mod stream;
 pub mod target;
 pub mod watch;
 
 pub use fetch::{Client, Fetched};
 pub use link::{Link, LinkOptions, ReadBuffer, Work};
 pub use pace::{Late, Pace, Patience};
+pub use stream::Stream;
 pub use target::{NoConnection, Target};
 pub use watch::{Watch, Watchdog};

@@ -1,5 +1,6 @@
 //! Where connections go.
 
+use super::stream::Stream;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
@@ -55,7 +56,7 @@ impl Target {
     ///
     /// # Cancel
     /// Dropping it closes what was begun.
-    pub async fn connect(&self, limit: Duration) -> Result<TcpStream, NoConnection> {
+    pub async fn connect(&self, limit: Duration) -> Result<Stream, NoConnection> {
         let mut failure = Failure::new(FailureClass::Connect, "no address");
         for _ in 0..self.addrs.len() {
             let addr = self.addrs[self.next.get() % self.addrs.len()];
@@ -63,7 +64,7 @@ impl Target {
                 Ok(Ok(stream)) => {
                     // Requests are written whole; waiting to fill a segment only delays them.
                     let _ = stream.set_nodelay(true);
-                    return Ok(stream);
+                    return Ok(Stream::Plain(stream));
                 }
                 Ok(Err(error)) if is_starved(&error) => {
                     let failure = Failure::new(FailureClass::Connect, reason(&error));
