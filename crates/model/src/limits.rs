@@ -237,3 +237,23 @@ pub const HEDGE_BYTES: u64 = 256 << 10;
 /// Names of files that `verify` holds at once, at 32 bytes each (256 MiB): of more files than that
 /// it looks at one share after the other, and walks the tree for each.
 pub const VERIFY_NAMES: u64 = 8 << 20;
+
+/// A server that is one of many, and never answered, is given up when so many probes failed.
+pub const GIVE_UP_PROBES: u32 = 6;
+
+/// Tasks that one core holds of a source with many servers, beside those under way: what is sent
+/// next is chosen among them.
+pub const CORE_AHEAD: usize = 4096;
+
+/// Servers that one core remembers; those with tasks or connections are remembered in any case, and
+/// there are at most [`CORE_AHEAD`] and the connections of such.
+pub const CORE_SITES: usize = 1024;
+
+/// Servers of which one core looks at the next, to find one with less than its share under way.
+pub const SITES_LOOKED_AT: usize = 32;
+
+/// Servers of which a run remembers what all cores share, while no core has to do with them.
+pub const ORIGINS: usize = 65_536;
+
+/// Redirects of one object that are followed, unless `--max-redirect` says otherwise.
+pub const REDIRECTS: u32 = 5;

@@ -141,6 +141,90 @@ impl fmt::Display for Url {
     }
 }
 
+/// Resolves a reference, as in `Location`, against the address that was asked: its origin and its
+/// path with query (RFC 3986 section 5.2, RFC 9110 section 10.2.2). Gives origin and path with query
+/// of what it leads to, percent-encoded; a fragment is dropped.
+///
+/// # Errors
+/// As [`Parts::of`].
+pub fn resolve(
+    origin: &Origin,
+    target: &str,
+    reference: &str,
+) -> Result<(Origin, String), &'static str> {
+    let reference = reference.split('#').next().unwrap_or_default();
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let colon = reference.find(':').unwrap_or(reference.len());
+    let is_absolute = reference.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
+        && colon < reference.find(['/', '?']).unwrap_or(reference.len());
+    let whole;
+    let (origin, target) = match reference.as_bytes() {
+        _ if is_absolute => {
+            let parts = Parts::of(reference)?;
+            (parts.origin(), parts.target.to_owned())
+        }
+        [b'/', b'/', ..] => {
+            whole = format!("{}:{reference}", origin.scheme.name());
+            let parts = Parts::of(&whole)?;
+            (parts.origin(), parts.target.to_owned())
+        }
+        [b'/', ..] => (origin.clone(), reference.to_owned()),
+        [b'?', ..] => (origin.clone(), format!("{path}{reference}")),
+        [] => (origin.clone(), format!("{path}{query}")),
+        _ => {
+            let directory = &path[..path.rfind('/').map_or(0, |at| at + 1)];
+            (origin.clone(), format!("{directory}{reference}"))
+        }
+    };
+    Ok((origin, sendable(&without_dots(&target))))
+}
+
+/// Path and query as they can be sent: beginning with `/`, and what a URL may not have
+/// percent-encoded.
+pub fn sendable(target: &str) -> String {
+    let mut out = Vec::with_capacity(target.len() + 1);
+    if !target.starts_with('/') {
+        out.push(b'/');
+    }
+    for &byte in target.as_bytes() {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0..=b' ' | 0x7F.. => {
+                out.push(b'%');
+                for digit in [byte >> 4, byte & 15] {
+                    out.push(b"0123456789ABCDEF"[usize::from(digit)]);
+                }
+            }
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Removes dot segments from a path (RFC 3986 section 5.2.4); the query stays.
+fn without_dots(target: &str) -> String {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    if !path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return target.to_owned();
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if last {
+                    kept.push("");
+                }
+            }
+            _ => kept.push(segment),
+        }
+    }
+    format!("/{}{query}", kept.join("/"))
+}
+
 fn split_authority(text: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -195,6 +279,45 @@ mod tests {
         assert_eq!((url.origin.scheme, url.origin.port), (Scheme::Https, 443));
         assert_eq!(url.to_string(), "https://a/b");
         assert_eq!(Url::parse("https://a:80").unwrap().origin.to_string(), "https://a:80");
+    }
+
+    #[test]
+    fn references_lead_where_rfc_3986_says() {
+        let base = Url::parse("http://a/b/c/d;p?q").unwrap();
+        // RFC 3986 section 5.4, with `http` where it has other schemes, and fragments dropped.
+        for (reference, expected) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g/"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("#s", "http://a/b/c/d;p?q"),
+            ("g#s", "http://a/b/c/g"),
+            ("g;x=1", "http://a/b/c/g;x=1"),
+            ("", "http://a/b/c/d;p?q"),
+            (".", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../../g", "http://a/g"),
+            ("../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("/../g", "http://a/g"),
+            ("g.", "http://a/b/c/g."),
+            ("..g", "http://a/b/c/..g"),
+            ("./../g", "http://a/b/g"),
+            ("g/./h", "http://a/b/c/g/h"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("https://H:9/x?y", "https://h:9/x?y"),
+            ("/a b\u{e4}", "http://a/a%20b%C3%A4"),
+        ] {
+            let (origin, target) = resolve(&base.origin, "/b/c/d;p?q", reference).unwrap();
+            assert_eq!(format!("{origin}{target}"), expected, "{reference}");
+        }
+        for reference in ["ftp://g", "mailto:a@b", "//u@h/", "http:g", "//h:0/", "///x"] {
+            assert!(resolve(&base.origin, "/", reference).is_err(), "{reference}");
+        }
     }
 
     #[test]

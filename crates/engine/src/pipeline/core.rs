@@ -5,13 +5,14 @@ use super::feed;
 use super::flights::Flights;
 use super::plan::Plan;
 use super::record::{CoreBook, Record};
+use super::roster::Roster;
+use super::site::{Origins, Sites};
 use super::worker::{Route, Worker};
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::{Access, Desk, Hedge, Origin};
+use crate::schedule::{Access, Board, Hedge, Key, NamedBy};
 use crate::sink::{Destination, Sinks};
-use crate::wire::h1::Template;
-use crate::wire::{Link, LinkOptions, ReadBuffer, Target, Watchdog};
+use crate::wire::{Link, LinkOptions, ReadBuffer, Watchdog};
 use async_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
 use std::cell::RefCell;
@@ -32,7 +33,7 @@ pub(super) struct Parts {
     pub(super) sinks: Sinks,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
-    pub(super) origin: Arc<Origin>,
+    pub(super) origins: Arc<Origins>,
     pub(super) record: Arc<Record>,
     /// Where the address of an object has its name.
     pub(super) route: Route,
@@ -61,45 +62,50 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, report, control, origin, record, route, leases, source } =
+    let Parts { index, plan, dest, sinks, report, control, origins, record, route, leases, source } =
         parts;
-    let template = template(&plan)?;
-    let addrs = Target::resolve(&plan.url.origin).await.map_err(|error| {
-        Error::environment(plan.url.origin.to_string(), "cannot find the host").why(error)
-    })?;
-    let target = Rc::new(Target::new(addrs));
     let hungry = Rc::new(Notify::new());
+    let more = Rc::new(Notify::new());
     let over = Rc::new(Notify::new());
+    let mut sites = Sites::new(&plan, Arc::clone(&origins))?;
+    let seed = plan.seed ^ (index as u64).rotate_left(32);
+    let key = Key { origin: plan.url.origin.clone(), named_by: NamedBy::Source };
+    let (origin, here) = sites.make(&key);
+    let (target, template) = (Rc::clone(&here.target), here.template.clone());
+    let access = Access::new(Arc::clone(&origin), Instant::now());
+    let board = Board::single(plan.retry, key, access, here, seed);
+    let most = plan.links(index);
     let worker = Rc::new(RefCell::new(Worker {
-        desk: Desk::new(
-            plan.retry,
-            Access::new(Arc::clone(&origin), Instant::now()),
-            plan.seed ^ (index as u64).rotate_left(32),
-        ),
+        board,
+        sites,
         flights: Flights::default(),
         hedge: Hedge::new(plan.hedge, plan.cores),
         hedge_after: None,
         sink: sinks.open(Box::new(CoreBook::new(Arc::clone(&record), index)))?,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above()),
-        template: template.clone(),
-        route,
+        route: Some(route),
         report: Arc::clone(&report),
         core: index,
         record: Arc::clone(&record),
         control: Arc::clone(&control),
-        server: plan.url.origin.to_string(),
         outage_max: plan.retry.longest_outage(),
         max_failures: plan.max_failures,
         max_object_size: plan.max_object_size,
+        max_redirect: plan.max_redirect,
         now: Instant::now(),
         sink_failed: false,
-        idle: Vec::new(),
+        unrecorded: 0,
+        roster: Roster::new(most),
+        new_links: most,
+        under_way: 0,
+        limit: most * plan.pipeline,
         hungry: Rc::clone(&hungry),
+        more: Rc::clone(&more),
         over: Rc::clone(&over),
     }));
 
-    let mut watchdog = Watchdog::new(TICK);
+    let watchdog = Rc::new(RefCell::new(Watchdog::new(TICK)));
     let mut links = JoinSet::new();
     let buffer = ReadBuffer::default();
     let options = LinkOptions {
@@ -107,18 +113,18 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         connect_timeout: plan.connect_timeout,
         patience: plan.patience,
     };
-    for _ in 0..plan.links(index) {
-        let link = Link::new(
-            Rc::clone(&worker),
-            Rc::clone(&target),
-            buffer.clone(),
-            watchdog.watch(),
-            options,
-        );
-        links.spawn_local(link.run());
-    }
+    let grow = |links: &mut JoinSet<()>| {
+        let mut own = worker.borrow_mut();
+        for _ in 0..std::mem::take(&mut own.new_links) {
+            let Some(number) = own.roster.enroll() else { break };
+            let (worker, watch) = (Rc::clone(&worker), watchdog.borrow_mut().watch());
+            let link = Link::new(number, worker, buffer.clone(), watch, options);
+            links.spawn_local(link.run());
+        }
+    };
+    grow(&mut links);
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
-    let ticker = spawn_local(tick(Rc::clone(&worker), watchdog, Rc::clone(&over)));
+    let ticker = spawn_local(tick(Rc::clone(&worker), Rc::clone(&watchdog), Rc::clone(&over)));
     let lister = source.map(|queue| {
         spawn_local(feed::list(feed::Feed {
             plan,
@@ -136,6 +142,10 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     loop {
         let ended = tokio::select! {
             ended = links.join_next() => ended,
+            () = more.notified() => {
+                grow(&mut links);
+                continue;
+            }
             // What still runs when the time to stop is over is given up; its tasks stay pending.
             // So are requests whose twin was answered.
             () = over.notified() => break links.shutdown().await,
@@ -152,7 +162,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         let _ = helper.await;
     }
     let mut worker = worker.borrow_mut();
-    let mut pending = worker.desk.pending();
+    let mut pending = worker.board.pending() + worker.unrecorded;
     let finished = worker.sink.finish();
     worker.take_back_rejected();
     // What was taken and is not recorded durably is not stored.
@@ -177,23 +187,22 @@ async fn work(parts: Parts) -> Result<Done, Error> {
 /// Fills the desk from the queue.
 async fn take_leases(worker: Rc<RefCell<Worker>>, leases: Receiver<Lease>, hungry: Rc<Notify>) {
     loop {
-        while !worker.borrow().desk.wants_lease() {
+        while !worker.borrow().board.wants_lease() {
             hungry.notified().await;
         }
         let lease = leases.recv().await;
         let mut worker = worker.borrow_mut();
         match lease {
-            Ok(lease) => worker.desk.add(lease),
+            Ok(lease) => worker.take(lease),
             Err(_) => {
-                worker.desk.close();
+                worker.board.close();
                 return worker.wake_all();
             }
         }
-        worker.wake_all();
     }
 }
 
-async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, over: Rc<Notify>) {
+async fn tick(worker: Rc<RefCell<Worker>>, watchdog: Rc<RefCell<Watchdog>>, over: Rc<Notify>) {
     let mut stopped = None;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -201,27 +210,11 @@ async fn tick(worker: Rc<RefCell<Worker>>, mut watchdog: Watchdog, over: Rc<Noti
         ticks.tick().await;
         let now = Instant::now();
         worker.borrow_mut().tend(now);
-        watchdog.sweep(now);
-        if worker.borrow().desk.stopped() && now - *stopped.get_or_insert(now) >= STOP_GRACE {
+        watchdog.borrow_mut().sweep(now);
+        if worker.borrow().board.stopped() && now - *stopped.get_or_insert(now) >= STOP_GRACE {
             over.notify_one();
         }
     }
-}
-
-fn template(plan: &Plan) -> Result<Template, Error> {
-    const OURS: [(&str, &str); 3] = [
-        ("User-Agent", concat!("windrow/", env!("CARGO_PKG_VERSION"))),
-        ("Accept", "*/*"),
-        ("Accept-Encoding", "identity"),
-    ];
-    let authority = plan.url.origin.authority();
-    let given = |name: &str| plan.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
-    let ours = OURS.into_iter().filter(|(name, _)| !given(name));
-    let theirs = plan.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Template::new(&authority, ours.chain(theirs)).map_err(|name| {
-        Error::usage(format!("--header '{name}'"), "not a header line")
-            .why("a name is letters, digits and `-`; a value has no control characters")
-    })
 }
 
 /// Cuts the path of objects at the place of the name.

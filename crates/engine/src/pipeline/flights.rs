@@ -9,6 +9,13 @@
 #[derive(Debug)]
 pub(super) struct FlightId(u32);
 
+impl FlightId {
+    /// Where [`Flights::cargo_at`] finds what belongs to it.
+    pub(super) fn index(&self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Requests with their errands `E`, and what else belongs to each, `C`.
 #[derive(Debug)]
 pub(super) struct Flights<E, C> {
@@ -108,6 +115,11 @@ impl<E, C> Flights<E, C> {
     /// What else belongs to a request.
     pub(super) fn cargo(&mut self, id: &FlightId) -> &mut C {
         &mut self.slot_mut(id.0).cargo
+    }
+
+    /// What belongs to the request at an index of [`Flights::alone`].
+    pub(super) fn cargo_at(&self, index: usize) -> Option<&C> {
+        self.slots.get(index)?.as_ref().map(|slot| &slot.cargo)
     }
 
     /// A request has landed: the common case, where no second one is out. Else the id comes back,

@@ -13,6 +13,9 @@ mod flights;
 mod known;
 mod plan;
 mod record;
+mod redirect;
+mod roster;
+mod site;
 mod worker;
 
 pub use crate::sink::{Format, ShardSize};
@@ -20,10 +23,10 @@ pub use plan::{MaxFailures, Only, Plan};
 
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
-use crate::schedule::Origin;
 pub use crate::schedule::Outage;
 use crate::sink::{Destination, Settings, Sinks};
 use record::Record;
+use site::Origins;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -35,7 +38,7 @@ use windrow_model::{Error, Exit};
 pub struct Run {
     report: Arc<Report>,
     control: Arc<Control>,
-    origin: Arc<Origin>,
+    origins: Arc<Origins>,
     ended: mpsc::Receiver<Ended>,
     setting: String,
 }
@@ -82,11 +85,11 @@ impl Run {
         let report = Arc::new(Report::new(plan.cores, record.before()));
         let control = Arc::new(Control::default());
         let (send, ended) = mpsc::channel();
-        let origin = Arc::new(Origin::new(Instant::now(), plan.seed));
+        let origins = Arc::new(Origins::new(true, plan.seed));
         let run = Self {
             report: Arc::clone(&report),
             control: Arc::clone(&control),
-            origin: Arc::clone(&origin),
+            origins: Arc::clone(&origins),
             ended,
             setting,
         };
@@ -94,7 +97,7 @@ impl Run {
             .name("run".into())
             .spawn(move || {
                 let ended =
-                    conduct(plan, &route, dest, Arc::new(record), &report, &control, &origin);
+                    conduct(plan, &route, dest, Arc::new(record), &report, &control, &origins);
                 // Nobody may be waiting any more.
                 let _ = send.send(ended);
             })
@@ -114,7 +117,7 @@ impl Run {
 
     /// Whether the server is down, or asked for a pause, at this moment.
     pub fn outage(&self) -> Option<Outage> {
-        self.origin.outage(Instant::now())
+        self.origins.outage(Instant::now())
     }
 
     /// Asks the run to end: what runs is finished, nothing is begun.
@@ -142,11 +145,11 @@ fn conduct(
     record: Arc<Record>,
     report: &Arc<Report>,
     control: &Arc<Control>,
-    origin: &Arc<Origin>,
+    origins: &Arc<Origins>,
 ) -> Ended {
     let began = Instant::now();
     let plan = Arc::new(plan);
-    let outcome = run_cores(&plan, route, &dest, &record, report, control, origin);
+    let outcome = run_cores(&plan, route, &dest, &record, report, control, origins);
     let (latency, left) = outcome.unwrap_or_else(|error| {
         control.stop(Stop::Error(error));
         (latency_histogram(), None)
@@ -267,7 +270,7 @@ fn run_cores(
     record: &Arc<Record>,
     report: &Arc<Report>,
     control: &Arc<Control>,
-    origin: &Arc<Origin>,
+    origins: &Arc<Origins>,
 ) -> Result<Total, Error> {
     let settings = Settings {
         format: plan.format,
@@ -290,7 +293,7 @@ fn run_cores(
             sinks: sinks.clone(),
             report: Arc::clone(report),
             control: Arc::clone(control),
-            origin: Arc::clone(origin),
+            origins: Arc::clone(origins),
             record: Arc::clone(record),
             route: route.clone(),
             leases: leases.clone(),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use windrow_model::limits::{
     AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, COMMIT_INTERVAL, COMMIT_PACKS,
     CONCURRENCY, CORE_FDS, DIRECTORY_HANDLES, HELD_BATCHES, HELD_FILES, LEAST_CORE_FDS, MIN_SPEED,
-    MIN_SPEED_WINDOW, OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, RESERVED_FDS,
+    MIN_SPEED_WINDOW, OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, REDIRECTS,
+    RESERVED_FDS,
 };
 use windrow_model::url::Url;
 use windrow_model::{Error, FailureClass};
@@ -47,6 +48,10 @@ pub struct Plan {
     pub memory: u64,
     /// A larger object fails, with class `too_large`.
     pub max_object_size: u64,
+    /// Redirects of one object that are followed.
+    pub max_redirect: u32,
+    /// A redirect from https to http is followed too.
+    pub insecure_redirect: bool,
     /// Stop at the end of so many tasks.
     pub limit: Option<u64>,
     /// Stop when so many objects failed.
@@ -126,6 +131,8 @@ impl Plan {
             connect_timeout: Duration::from_secs(10),
             memory: 256 << 20,
             max_object_size: OBJECT_BYTES,
+            max_redirect: REDIRECTS,
+            insecure_redirect: false,
             limit: None,
             max_failures: None,
             headers: Vec::new(),

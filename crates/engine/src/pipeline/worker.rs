@@ -4,21 +4,23 @@ use super::body::{Bodies, Incoming};
 use super::flights::{FlightId, Flights};
 use super::plan::MaxFailures;
 use super::record::Record;
+use super::roster::Roster;
+use super::site::{Here, Sites};
 use crate::report::Report;
 use crate::rt::{Control, Stop};
-use crate::schedule::{Desk, Errand, Hedge, Next, Ticket, Verdict};
+use crate::schedule::{Address, Board, Desk, Errand, Hedge, Next, SiteId, Ticket, Verdict};
 use crate::sink::{Body, Object, Sink, SinkError};
-use crate::wire::Work;
-use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, Template, retry_after};
+use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, retry_after};
+use crate::wire::{Target, Work};
 use hdrhistogram::Histogram;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use windrow_model::limits::{HEDGE_BYTES, NAME_BYTES, REFERENCE_BYTES};
 use windrow_model::percent::{self, Keep};
-use windrow_model::{Error, FailedObject, Failure, FailureClass};
+use windrow_model::{Error, FailedObject, Failure, FailureClass, Lease};
 
 /// Path of an object: what stands before and behind its name, and how the name is encoded.
 #[derive(Debug, Clone)]
@@ -28,19 +30,32 @@ pub(super) struct Route {
     pub(super) keep: Keep,
 }
 
+impl Route {
+    /// Appends the path of the object of that name.
+    pub(super) fn render(&self, name: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.before);
+        percent::encode_into(name, &self.keep, out);
+        out.extend_from_slice(&self.behind);
+    }
+}
+
 /// What belongs to a request under way, beside its errand.
 #[derive(Debug)]
 pub(super) struct Flight {
+    /// The server.
+    pub(super) site: SiteId,
     /// When it was begun.
     sent: Instant,
     /// What the head says, once it is there.
     answer: Option<Result<Option<u64>, Failure>>,
     body: Incoming,
+    /// Where the server sends it on to.
+    pub(super) hop: Option<Box<Hop>>,
 }
 
 impl Flight {
-    fn new(now: Instant) -> Self {
-        Self { sent: now, answer: None, body: Incoming::Empty }
+    fn new(site: SiteId, now: Instant) -> Self {
+        Self { site, sent: now, answer: None, body: Incoming::Empty, hop: None }
     }
 
     /// Whether so much of a body has come that it is better waited for.
@@ -57,7 +72,8 @@ const TOO_LARGE: Failure = Failure {
 
 /// One core's state.
 pub(super) struct Worker {
-    pub(super) desk: Desk,
+    pub(super) board: Board<Here>,
+    pub(super) sites: Sites,
     pub(super) flights: Flights<Errand, Flight>,
     pub(super) hedge: Option<Hedge>,
     /// How long a request may be out before it is sent a second time; looked up once in a tick,
@@ -66,25 +82,34 @@ pub(super) struct Worker {
     pub(super) sink: Box<dyn Sink>,
     pub(super) latency: Histogram<u64>,
     pub(super) bodies: Bodies,
-    pub(super) template: Template,
-    pub(super) route: Route,
+    /// Address of an object, where all are at one server.
+    pub(super) route: Option<Route>,
     pub(super) report: Arc<Report>,
     pub(super) core: usize,
     pub(super) record: Arc<Record>,
     pub(super) control: Arc<Control>,
-    /// The server, for people.
-    pub(super) server: String,
     /// How long it may be down.
     pub(super) outage_max: Duration,
     pub(super) max_failures: Option<MaxFailures>,
     pub(super) max_object_size: u64,
+    pub(super) max_redirect: u32,
     pub(super) now: Instant,
     /// The sink takes nothing any more.
     pub(super) sink_failed: bool,
-    /// Links that wait for work.
-    pub(super) idle: Vec<Waker>,
+    /// Objects whose failure could not be written down: they are pending.
+    pub(super) unrecorded: u64,
+    /// The links, and which of them wait for work.
+    pub(super) roster: Roster,
+    /// Links that are to be made.
+    pub(super) new_links: usize,
+    /// Requests under way.
+    pub(super) under_way: usize,
+    /// Requests under way, at most.
+    pub(super) limit: usize,
     /// Told when the desk has room for another lease.
     pub(super) hungry: Rc<Notify>,
+    /// Told when another link is of use.
+    pub(super) more: Rc<Notify>,
     /// Told when links have to be ended: nobody waits for what they wait for.
     pub(super) over: Rc<Notify>,
 }
@@ -92,16 +117,35 @@ pub(super) struct Worker {
 impl Worker {
     /// Has every link that waits look again.
     pub(super) fn wake_all(&mut self) {
-        for waker in self.idle.drain(..) {
-            waker.wake();
+        self.roster.wake_all();
+    }
+
+    /// Has as many links look again as may send something.
+    pub(super) fn wake(&mut self) {
+        let room = self.limit.saturating_sub(self.under_way);
+        let new = self.roster.wake(room, &mut self.board);
+        if new > 0 {
+            self.new_links = new;
+            self.more.notify_one();
         }
+    }
+
+    /// Takes a lease.
+    pub(super) fn take(&mut self, lease: Lease) {
+        let Self { board, sites, now, .. } = self;
+        let broken = board.add(lease, *now, &mut |key| sites.make(key));
+        for (ticket, failure) in broken {
+            self.fail(ticket, failure);
+        }
+        self.wake();
     }
 
     /// What is to be done once in a while.
     pub(super) fn tend(&mut self, now: Instant) {
         self.now = now;
-        if self.control.stopping() && !self.desk.stopped() {
-            self.desk.stop();
+        if self.control.stopping() && !self.board.stopped() {
+            self.board.stop();
+            self.wake_all();
         }
         if !self.sink_failed
             && let Err(error) = self.sink.tick(now)
@@ -110,21 +154,19 @@ impl Worker {
             self.stop(Stop::Error(error));
         }
         self.take_back_rejected();
-        self.desk.access().sync(now);
+        let ready = self.board.tend(now);
         self.check_outage();
-        self.hedge_after = (self.hedge.is_some() && self.desk.is_tail()).then(|| {
+        self.hedge_after = (self.hedge.is_some() && self.board.is_tail()).then(|| {
             let p95 = self.latency.value_at_quantile(0.95);
             Hedge::patience(Duration::from_micros(p95))
         });
-        if self.desk.finished()
-            || self.desk.ready(now)
-            || self.desk.may_probe(now)
-            || self.straggler(now).is_some()
-        {
+        if self.board.finished() {
             self.wake_all();
+        } else if ready || self.straggler(now).is_some() {
+            self.wake();
         }
         // Requests for which nobody waits would hold their links, and the run, up to a timeout.
-        if self.desk.finished() && self.desk.out() == 0 && !self.flights.is_empty() {
+        if self.board.finished() && self.board.out() == 0 && !self.flights.is_empty() {
             self.over.notify_one();
         }
     }
@@ -145,29 +187,42 @@ impl Worker {
     }
 
     /// Sends that request a second time, unless nothing may be sent.
-    fn second(&mut self, now: Instant) -> Option<FlightId> {
+    fn second(&mut self, now: Instant, place: Option<SiteId>) -> Option<(SiteId, FlightId)> {
         let index = self.straggler(now)?;
-        if !self.desk.is_tail() || !self.desk.access().origin().flows(now) {
+        let site = self.flights.cargo_at(index)?.site;
+        // A link with a connection to another server would only lose it.
+        if place.is_some_and(|place| place != site)
+            || !self.board.is_tail()
+            || !self.desk(site).access().origin().flows(now)
+        {
             return None;
         }
         let counters = self.counters();
         counters.hedges.add(1);
         counters.in_flight.add(1);
-        Some(self.flights.second(index, Flight::new(now)))
+        self.under_way += 1;
+        Some((site, self.flights.second(index, Flight::new(site, now))))
     }
 
-    /// Gives the run up when the origin is down for too long. A pause that it asked for is kept
-    /// to its end first.
+    /// Gives the run up when there is nothing to do but to wait for servers that are down for too
+    /// long. A pause that one asked for is kept to its end first.
     fn check_outage(&mut self) {
-        let Some(outage) = self.desk.access().origin().outage(self.now) else { return };
-        if outage.lasted < self.outage_max || !outage.pause.is_zero() || self.desk.stopped() {
+        if self.board.stopped() {
+            return;
+        }
+        let Some((server, outage)) = self.sites.outage(&mut self.board, self.now) else { return };
+        if outage.lasted < self.outage_max || !outage.pause.is_zero() {
             return;
         }
         let seconds = outage.lasted.as_secs();
         let what = format!("gave up: no request was answered for {seconds} s");
-        self.stop(Stop::Error(Error::environment(&self.server, what).why(outage.failure).hint(
+        self.stop(Stop::Error(Error::environment(server, what).why(outage.failure).hint(
             "nothing failed because of it; what is missing is pending (--outage-max waits longer)",
         )));
+    }
+
+    fn desk(&mut self, site: SiteId) -> &mut Desk {
+        &mut self.board.site(site).desk
     }
 
     /// What the sink took and could not store after all.
@@ -197,19 +252,20 @@ impl Worker {
         }
         let (errand, flight) = (landed.errand, landed.cargo);
         self.counters().in_flight.sub(gone);
+        self.under_way -= usize::try_from(gone).unwrap_or_default();
         (errand, flight)
     }
 
     /// A task has its outcome, or came back: perhaps it was the last.
     fn check_finished(&mut self) {
-        if !self.idle.is_empty() && self.desk.finished() {
+        if self.roster.waits() && self.board.finished() {
             self.wake_all();
         }
     }
 
-    fn store(&mut self, ticket: Ticket, sent: Instant, body: Body<'_>) {
+    fn store(&mut self, site: SiteId, ticket: Ticket, sent: Instant, body: Body<'_>) {
         if self.sink_failed {
-            return self.desk.give_back(ticket);
+            return self.desk(site).give_back(ticket);
         }
         let object = Object { ordinal: ticket.ordinal(), name: ticket.name(), body };
         match self.sink.store(object) {
@@ -220,20 +276,20 @@ impl Worker {
                 let micros = self.now.saturating_duration_since(sent).as_micros();
                 self.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
                 let now = self.now;
-                let access = self.desk.access();
-                if access.wants_reference() && receipt.bytes <= REFERENCE_BYTES {
-                    access.note(ticket.name(), now);
+                let desk = self.desk(site);
+                if desk.access().wants_reference() && receipt.bytes <= REFERENCE_BYTES {
+                    desk.access().note(reference(&ticket), now);
                 }
-                self.desk.settled(ticket);
+                desk.settled(ticket);
                 self.check_finished();
             }
             Err(SinkError::Object(failure)) => {
-                let ticket = self.desk.refused(ticket);
+                let ticket = self.desk(site).refused(ticket);
                 self.fail(ticket, failure);
             }
             Err(SinkError::Run(error)) => {
                 self.sink_failed = true;
-                self.desk.give_back(ticket);
+                self.desk(site).give_back(ticket);
                 self.stop(Stop::Error(error));
             }
         }
@@ -241,7 +297,7 @@ impl Worker {
 
     fn stop(&mut self, why: Stop) {
         self.control.stop(why);
-        self.desk.stop();
+        self.board.stop();
         self.wake_all();
     }
 
@@ -257,7 +313,7 @@ impl Worker {
             .and_then(|()| self.sink.failed(FailedObject::new(ordinal, failure, attempts)));
         if let Err(error) = recorded {
             // Not recorded is not settled: the object stays pending.
-            self.desk.revive(ticket);
+            self.unrecorded += 1;
             return self.stop(Stop::Error(error));
         }
         self.counters().failed[failure.class as usize].add(1);
@@ -268,21 +324,41 @@ impl Worker {
     /// Has the desk judge an attempt that ended; gives the ticket if its body is to be stored.
     fn ended(
         &mut self,
+        site: SiteId,
         errand: Errand,
         sent: Instant,
         result: Result<(), Failure>,
+        hop: Option<Box<Hop>>,
     ) -> Option<Ticket> {
         let probe = errand.is_probe();
-        let verdict = self.desk.ended(errand, result, sent, self.now);
-        if probe || self.desk.access().ramping() {
-            self.wake_all();
+        let now = self.now;
+        let verdict = self.desk(site).ended(errand, result, sent, now);
+        if let Err(Failure { class: FailureClass::Tls | FailureClass::Blocked, .. }) = result
+            && let Err(failure) = result
+        {
+            // It is not the object's fault, and will not be another's.
+            self.desk(site).access().origin().give_up(failure);
         }
         match verdict {
             Verdict::Store(ticket) => return Some(ticket),
-            Verdict::Final(ticket, failure) => self.fail(ticket, failure),
+            Verdict::Final(ticket, failure) => match hop {
+                Some(hop) => self.redirect(ticket, *hop),
+                None => self.fail(ticket, failure),
+            },
             Verdict::Retry | Verdict::Nothing => self.check_finished(),
         }
+        self.board.came_back(site, now);
+        if probe || self.desk(site).access().ramping() {
+            self.wake();
+        }
         None
+    }
+
+    /// Sends a task on to where its server said.
+    fn redirect(&mut self, ticket: Ticket, hop: Hop) {
+        let Self { board, sites, now, .. } = self;
+        board.redirect(ticket, hop, *now, &mut |key| sites.make(key));
+        self.wake();
     }
 
     fn check_max_failures(&mut self) {
@@ -304,13 +380,15 @@ impl Worker {
     /// Settles a flight whose response is complete.
     fn arrived(&mut self, id: FlightId, whole: Option<&[u8]>) {
         let id = match self.flights.land_alone(id) {
-            Ok((Errand::Object(ticket), Flight { sent, answer: Some(Ok(_)), body })) => {
+            Ok((Errand::Object(ticket), Flight { site, sent, answer: Some(Ok(_)), body, .. })) => {
                 self.counters().in_flight.sub(1);
-                self.desk.fetched(&ticket, sent);
-                if self.desk.access().ramping() {
-                    self.wake_all();
+                self.under_way -= 1;
+                let desk = self.desk(site);
+                desk.fetched(&ticket, sent);
+                if desk.access().ramping() {
+                    self.wake();
                 }
-                return self.deliver(ticket, sent, whole, body);
+                return self.deliver(site, ticket, sent, whole, body);
             }
             Ok((errand, flight)) => self.flights.first(errand, flight),
             Err(id) => id,
@@ -318,24 +396,31 @@ impl Worker {
         let answer = self.flights.cargo(&id).answer.take();
         let result = answer.map_or(Ok(()), |answer| answer.map(drop));
         let decides = result.err().is_none_or(|failure| !failure.retry());
-        let (errand, Flight { sent, body, .. }) = self.landed(id, decides);
-        match self.judged(errand, sent, result) {
-            Some(ticket) => self.deliver(ticket, sent, whole, body),
+        let (errand, Flight { site, sent, body, hop, .. }) = self.landed(id, decides);
+        match self.judged(site, errand, sent, result, hop) {
+            Some(ticket) => self.deliver(site, ticket, sent, whole, body),
             None => self.bodies.recycle(body),
         }
     }
 
     /// Stores a body, wherever it is.
-    fn deliver(&mut self, ticket: Ticket, sent: Instant, whole: Option<&[u8]>, body: Incoming) {
+    fn deliver(
+        &mut self,
+        site: SiteId,
+        ticket: Ticket,
+        sent: Instant,
+        whole: Option<&[u8]>,
+        body: Incoming,
+    ) {
         match (whole, body) {
-            (Some(body), _) => self.store(ticket, sent, Body::Bytes(body)),
-            (None, Incoming::Empty) => self.store(ticket, sent, Body::Bytes(&[])),
+            (Some(body), _) => self.store(site, ticket, sent, Body::Bytes(body)),
+            (None, Incoming::Empty) => self.store(site, ticket, sent, Body::Bytes(&[])),
             (None, Incoming::Memory(memory)) => {
-                self.store(ticket, sent, Body::Bytes(&memory));
+                self.store(site, ticket, sent, Body::Bytes(&memory));
                 self.bodies.recycle(Incoming::Memory(memory));
             }
             (None, Incoming::Spool(spool)) => {
-                self.store(ticket, sent, Body::Spool(spool));
+                self.store(site, ticket, sent, Body::Spool(spool));
             }
         }
     }
@@ -343,23 +428,88 @@ impl Worker {
     /// What an attempt means; the ticket if its body is to be stored.
     fn judged(
         &mut self,
+        site: SiteId,
         errand: Option<Errand>,
         sent: Instant,
         result: Result<(), Failure>,
+        hop: Option<Box<Hop>>,
     ) -> Option<Ticket> {
         match errand {
-            Some(errand) => self.ended(errand, sent, result),
+            Some(errand) => self.ended(site, errand, sent, result, hop),
             None => {
                 // Another request has the errand, or had it; of the server it tells all the same.
-                self.desk.witness(result, false, sent, self.now);
+                let now = self.now;
+                self.desk(site).witness(result, false, sent, now);
                 None
             }
         }
     }
 
-    fn flight(&mut self, errand: Errand, now: Instant) -> FlightId {
+    fn flight(&mut self, site: SiteId, errand: Errand, now: Instant) -> FlightId {
         self.counters().in_flight.add(1);
-        self.flights.first(errand, Flight::new(now))
+        self.under_way += 1;
+        self.flights.first(errand, Flight::new(site, now))
+    }
+
+    /// Whether what the board gave can be sent; else it has failed.
+    fn fit(&mut self, site: SiteId, next: Next) -> Option<Ticket> {
+        let ticket = match next {
+            Next::Send(ticket) => ticket,
+            Next::Again(ticket) => {
+                self.counters().retries.add(1);
+                ticket
+            }
+            Next::Failed(ticket, failure) => {
+                self.fail(ticket, failure);
+                return None;
+            }
+        };
+        if self.board.wants_lease() {
+            self.hungry.notify_one();
+        }
+        if ticket.name().len() > NAME_BYTES {
+            let ticket = self.desk(site).refused(ticket);
+            self.fail(ticket, Failure::new(FailureClass::Name, "the name is too long"));
+            return None;
+        }
+        Some(ticket)
+    }
+
+    /// Begins a task at a server, or at any: where it is sent, and the request.
+    fn begin(&mut self, place: Option<SiteId>, now: Instant) -> Option<(SiteId, FlightId)> {
+        loop {
+            if self.control.stopping() {
+                self.board.stop();
+            }
+            if self.under_way >= self.limit {
+                return None;
+            }
+            let share = self.share();
+            let (site, next) = match place {
+                Some(site) => (site, self.board.next_of(site, now, share)?),
+                None => self.board.next(now, share)?,
+            };
+            if let Some(ticket) = self.fit(site, next) {
+                return Some((site, self.flight(site, Errand::Object(ticket), now)));
+            }
+        }
+    }
+
+    /// How many requests a server may have under way while another has less.
+    fn share(&self) -> usize {
+        self.limit / self.board.known().max(1)
+    }
+}
+
+/// Where a server sends a request on to.
+pub(super) type Hop = (crate::schedule::Key, crate::schedule::Detour);
+
+/// By what an object is asked for again, to see whether its server is back.
+fn reference(ticket: &Ticket) -> &[u8] {
+    match ticket.address() {
+        Address::Name(name) => name,
+        Address::Target(target) => target,
+        Address::Detour(detour) => &detour.target,
     }
 }
 
@@ -371,9 +521,14 @@ impl Exchange for Worker {
             if failure.retry()
                 && let Some(pause) = retry_after(raw, SystemTime::now())
             {
-                self.desk.access().origin().pause(self.now, pause, failure);
+                let (now, site) = (self.now, self.flights.cargo(id).site);
+                self.desk(site).access().origin().pause(now, pause, failure);
             }
-            self.flights.cargo(id).answer = Some(Err(failure));
+            let answer = match failure.class {
+                FailureClass::Redirect => self.follow(id, raw, failure),
+                _ => failure,
+            };
+            self.flights.cargo(id).answer = Some(Err(answer));
             return Interest::Discard;
         }
         if let None | Some(Errand::Reference(_)) = self.flights.errand(id) {
@@ -421,18 +576,22 @@ impl Exchange for Worker {
     fn lost(&mut self, id: FlightId, loss: Loss) {
         // The server is not to blame for what stopped the run.
         let failure = match loss {
-            Loss::Failed(failure) if !self.desk.stopped() => Some(failure),
+            Loss::Failed(failure) if !self.board.stopped() => Some(failure),
             _ => None,
         };
         let wanted = self.flights.errand(&id).is_some();
         let decides = failure.is_some_and(|failure| !failure.retry());
         let (errand, flight) = self.landed(id, decides);
         self.bodies.recycle(flight.body);
+        let (site, now) = (flight.site, self.now);
         match (failure, errand) {
             (Some(failure), errand) if wanted => {
-                self.judged(errand, flight.sent, Err(failure));
+                self.judged(site, errand, flight.sent, Err(failure), None);
             }
-            (_, Some(errand)) => self.desk.unanswered(errand, self.now),
+            (_, Some(errand)) => {
+                self.desk(site).unanswered(errand, now);
+                self.board.came_back(site, now);
+            }
             (_, None) => {}
         }
         self.check_finished();
@@ -440,43 +599,29 @@ impl Exchange for Worker {
 }
 
 impl Work for Worker {
-    fn next(&mut self, now: Instant) -> Option<FlightId> {
-        loop {
-            if self.control.stopping() {
-                self.desk.stop();
-            }
-            let ticket = match self.desk.next(now)? {
-                Next::Send(ticket) => ticket,
-                Next::Again(ticket) => {
-                    self.counters().retries.add(1);
-                    ticket
-                }
-                Next::Failed(ticket, failure) => {
-                    self.fail(ticket, failure);
-                    continue;
-                }
-            };
-            if self.desk.wants_lease() {
-                self.hungry.notify_one();
-            }
-            if ticket.name().len() > NAME_BYTES {
-                let ticket = self.desk.refused(ticket);
-                self.fail(ticket, Failure::new(FailureClass::Name, "the name is too long"));
-                continue;
-            }
-            return Some(self.flight(Errand::Object(ticket), now));
-        }
+    type Place = SiteId;
+
+    fn next(&mut self, place: SiteId, now: Instant) -> Option<FlightId> {
+        self.begin(Some(place), now).map(|(_, id)| id)
     }
 
-    fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<FlightId>> {
-        if let Some(id) = self.next(now) {
-            return Poll::Ready(Some(id));
+    fn poll_next(
+        &mut self,
+        cx: &Context<'_>,
+        now: Instant,
+        link: usize,
+        place: Option<SiteId>,
+    ) -> Poll<Option<(SiteId, FlightId)>> {
+        if let Some(begun) = self.begin(place, now) {
+            self.roster.busy(link);
+            return Poll::Ready(Some(begun));
         }
-        if self.desk.finished() {
+        if self.board.finished() {
+            self.roster.busy(link);
             return Poll::Ready(None);
         }
         // A probe has a connection for itself.
-        if let Some(errand) = self.desk.probe(now) {
+        if let Some((site, errand)) = self.board.probe(now) {
             let counters = self.counters();
             counters.probes.add(1);
             if let Errand::Trial(ticket) = &errand
@@ -484,40 +629,89 @@ impl Work for Worker {
             {
                 counters.retries.add(1);
             }
-            return Poll::Ready(Some(self.flight(errand, now)));
+            self.roster.busy(link);
+            return Poll::Ready(Some((site, self.flight(site, errand, now))));
         }
-        if let Some(id) = self.second(now) {
-            return Poll::Ready(Some(id));
+        if let Some(begun) = self.second(now, place) {
+            self.roster.busy(link);
+            return Poll::Ready(Some(begun));
         }
-        self.idle.push(cx.waker().clone());
+        // What a link without a connection could do, one with a connection that is of no use now
+        // does only if there is no other.
+        if place.is_some() && !self.roster.has_unconnected() {
+            if let Some(begun) = self.begin(None, now) {
+                self.roster.busy(link);
+                return Poll::Ready(Some(begun));
+            }
+        }
+        self.roster.wait(link, place, cx.waker(), &mut self.board);
+        if place.is_some() && self.board.has_turns() && self.under_way < self.limit {
+            self.wake();
+        }
         Poll::Pending
     }
 
+    fn target(&mut self, place: SiteId) -> Rc<Target> {
+        let here = &mut self.board.site(place).extra;
+        here.links += 1;
+        Rc::clone(&here.target)
+    }
+
+    fn left(&mut self, place: SiteId) {
+        self.board.site(place).extra.links -= 1;
+    }
+
     fn paused(&mut self, id: &FlightId, now: Instant) -> bool {
-        self.desk.stopped()
-            || match self.flights.errand(id).map(Errand::is_probe) {
-                Some(true) => !self.desk.access().origin().paused_for(now).is_zero(),
-                Some(false) => !self.desk.access().origin().flows(now),
-                // The other request was answered meanwhile.
-                None => true,
+        let Some(probe) = self.flights.errand(id).map(Errand::is_probe) else {
+            // The other request was answered meanwhile.
+            return true;
+        };
+        let site = self.flights.cargo(id).site;
+        let stopped = self.board.stopped();
+        let origin = self.desk(site).access().origin();
+        stopped
+            || match probe {
+                true => !origin.paused_for(now).is_zero(),
+                false => !origin.flows(now),
             }
     }
 
-    fn starved(&mut self, failure: Failure) {
+    fn admit(&mut self, _: &FlightId, _: Instant) -> bool {
+        true
+    }
+
+    fn starved(&mut self, place: SiteId, failure: Failure) {
         // Where none at all can be had, it is as if the server were down: no object is to blame,
         // and the run gives up when it stays so.
         let now = self.now;
-        self.desk.access().failed(now, now, failure);
+        self.desk(place).access().failed(now, now, failure);
     }
 
     fn render(&mut self, id: &FlightId, out: &mut Vec<u8>) {
-        let Route { before, behind, keep } = &self.route;
-        let name = self.flights.errand(id).map_or(&[][..], Errand::name);
-        self.template.render(out, |out| {
-            out.extend_from_slice(before);
-            percent::encode_into(name, keep, out);
-            out.extend_from_slice(behind);
-        });
+        let site = self.flights.cargo(id).site;
+        let route = self.route.as_ref();
+        let here = &self.board.site(site).extra;
+        let by_name = |name: &[u8], out: &mut Vec<u8>| {
+            if let Some(route) = route {
+                route.render(name, out);
+            }
+        };
+        let address = match self.flights.errand(id).map(Errand::ticket) {
+            Some(Ok(ticket)) => ticket.address(),
+            Some(Err(reference)) if route.is_some() => Address::Name(reference),
+            Some(Err(reference)) => Address::Target(reference),
+            None => Address::Name(&[]),
+        };
+        match address {
+            Address::Name(name) => here.template.render(out, |out| by_name(name, out)),
+            Address::Target(target) => {
+                here.template.render(out, |out| out.extend_from_slice(target));
+            }
+            Address::Detour(detour) => {
+                let template = if detour.bare { &here.bare } else { &here.template };
+                template.render(out, |out| out.extend_from_slice(&detour.target));
+            }
+        }
         self.report.cores[self.core].requests.add(1);
     }
 

@@ -62,6 +62,16 @@ impl Access {
         &self.origin
     }
 
+    /// Why nobody there is asked any more, if that is so.
+    pub fn given_up(&self) -> Option<Failure> {
+        self.origin.given_up()
+    }
+
+    /// Whether it is one of many, that is given up when it never answers.
+    pub fn is_expendable(&self) -> bool {
+        self.origin.is_expendable()
+    }
+
     /// Whether a request may be sent at `now` beside `out` others.
     #[inline]
     pub fn flows(&mut self, now: Instant, out: usize) -> bool {

@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 use windrow_model::limits::{CORE_LEASES, CORE_WAITING, TRIAL_PERIOD};
-use windrow_model::{Failure, FailureClass, Lease};
+use windrow_model::{Failure, FailureClass, Lease, Ordinal};
 
 /// What is to be done next.
 #[derive(Debug)]
@@ -44,6 +44,10 @@ pub struct Desk {
     leases: VecDeque<Rc<Lease>>,
     /// Index in the front lease of the next task that was never out.
     next: u32,
+    /// Tasks that were given one by one, not begun.
+    queue: VecDeque<Ticket>,
+    /// The same, of those whose time runs out.
+    dated: BinaryHeap<Dated>,
     /// Handed back at no cost; they go first.
     returned: Vec<Ticket>,
     waiting: BinaryHeap<Waiting>,
@@ -63,6 +67,8 @@ impl Desk {
         Self {
             leases: VecDeque::with_capacity(CORE_LEASES),
             next: 0,
+            queue: VecDeque::new(),
+            dated: BinaryHeap::new(),
             returned: Vec::new(),
             waiting: BinaryHeap::new(),
             out: 0,
@@ -84,6 +90,19 @@ impl Desk {
         if !lease.is_empty() {
             self.leases.push_back(Rc::new(lease));
         }
+    }
+
+    /// Takes one task. What expires first goes first, and before all that does not.
+    pub fn put(&mut self, ticket: Ticket) {
+        match ticket.expiry() {
+            0 => self.queue.push_back(ticket),
+            expiry => self.dated.push(Dated { expiry, ordinal: ticket.ordinal(), ticket }),
+        }
+    }
+
+    /// Tasks given one by one that were not begun.
+    pub fn queued(&self) -> usize {
+        self.queue.len() + self.dated.len()
     }
 
     /// No lease will come any more.
@@ -108,8 +127,12 @@ impl Desk {
 
     /// What is to be done next, if anything is at `now`.
     pub fn next(&mut self, now: Instant) -> Option<Next> {
-        if self.stopped || !self.access.flows(now, self.out) {
+        if self.stopped {
             return None;
+        }
+        if !self.access.flows(now, self.out) {
+            let failure = self.access.given_up()?;
+            return self.give_up().map(|ticket| Next::Failed(ticket, failure));
         }
         let next = match self.returned.pop() {
             Some(ticket) => Next::Send(ticket),
@@ -124,6 +147,12 @@ impl Desk {
             self.out += 1;
         }
         Some(next)
+    }
+
+    /// Any task that is not out: nobody will answer it.
+    fn give_up(&mut self) -> Option<Ticket> {
+        let waiting = || self.waiting.pop().map(|waiting| waiting.ticket);
+        self.returned.pop().or_else(waiting).or_else(|| self.untouched())
     }
 
     /// The first of those that wait whose time has come.
@@ -152,13 +181,23 @@ impl Desk {
 
     /// Whether a task may go out that never was.
     fn may_begin(&self) -> bool {
-        self.waiting.len() < CORE_WAITING && !self.leases.is_empty()
+        self.waiting.len() < CORE_WAITING && (self.queued() > 0 || !self.leases.is_empty())
     }
 
     /// A ticket for the next task that was never out.
     fn begin(&mut self) -> Option<Ticket> {
         if !self.may_begin() {
             return None;
+        }
+        self.untouched()
+    }
+
+    fn untouched(&mut self) -> Option<Ticket> {
+        if let Some(first) = self.dated.pop() {
+            return Some(first.ticket);
+        }
+        if let Some(ticket) = self.queue.pop_front() {
+            return Some(ticket);
         }
         let lease = self.leases.front()?;
         let ticket = Ticket { lease: Rc::clone(lease), index: self.next, trouble: None };
@@ -175,8 +214,10 @@ impl Desk {
         if self.stopped {
             return None;
         }
-        let waits =
-            !self.returned.is_empty() || !self.waiting.is_empty() || !self.leases.is_empty();
+        let waits = !self.returned.is_empty()
+            || !self.waiting.is_empty()
+            || self.queued() > 0
+            || !self.leases.is_empty();
         match self.access.origin().probe(now, waits)? {
             Probe::Reference(name) => Some(Errand::Reference(name)),
             Probe::Trial => {
@@ -235,7 +276,7 @@ impl Desk {
             Errand::Trial(ticket) => (Some(ticket), Some(Probe::Trial)),
             Errand::Reference(name) => (None, Some(Probe::Reference(name))),
         };
-        let again = ticket.as_ref().is_some_and(|ticket| ticket.trouble.is_some());
+        let again = ticket.as_ref().is_some_and(|ticket| ticket.attempts() > 0);
         let own = match &probe {
             Some(probe) => {
                 let own = result.err().is_none_or(|failure| self.is_own(failure));
@@ -278,7 +319,9 @@ impl Desk {
     fn is_own(&self, failure: Failure) -> bool {
         // A server whose answers were never right is no server that was well and is down.
         let garbled = matches!(failure.class, FailureClass::Truncated | FailureClass::Protocol);
-        !failure.retry() || (garbled && !self.access.was_ever_well())
+        // One server of many that answers with errors and nothing else: it is there.
+        let erring = self.access.is_expendable() && failure.class == FailureClass::Server;
+        !failure.retry() || ((garbled || erring) && !self.access.was_ever_well())
     }
 
     /// An attempt failed; `own` is whether that is known to be the object's fault.
@@ -339,8 +382,15 @@ impl Desk {
             })
         };
         !self.stopped
-            && self.access.would_flow(now, self.out)
+            && (self.access.would_flow(now, self.out) || self.access.given_up().is_some())
             && (!self.returned.is_empty() || self.may_begin() || due())
+    }
+
+    /// How many tasks could be sent, at most, if now is their time.
+    pub fn sendable(&self) -> usize {
+        let leased: usize = self.leases.iter().map(|lease| lease.len()).sum();
+        let begun = if self.leases.is_empty() { 0 } else { self.next as usize };
+        leased - begun + self.queued() + self.returned.len() + self.waiting.len()
     }
 
     /// Whether [`Desk::probe`] may have something at `now`.
@@ -353,6 +403,7 @@ impl Desk {
         self.stopped
             || (self.exhausted
                 && self.out == 0
+                && self.queued() == 0
                 && self.leases.is_empty()
                 && self.returned.is_empty()
                 && self.waiting.is_empty())
@@ -360,7 +411,11 @@ impl Desk {
 
     /// Whether no task is left but those that are out, or that wait for another attempt.
     pub fn is_tail(&self) -> bool {
-        self.exhausted && !self.stopped && self.leases.is_empty() && self.returned.is_empty()
+        self.exhausted
+            && !self.stopped
+            && self.queued() == 0
+            && self.leases.is_empty()
+            && self.returned.is_empty()
     }
 
     /// Tasks that are out.
@@ -372,9 +427,38 @@ impl Desk {
     pub fn pending(&self) -> u64 {
         let untouched: usize = self.leases.iter().map(|lease| lease.len()).sum();
         let begun = if self.leases.is_empty() { 0 } else { self.next as usize };
-        (untouched - begun + self.returned.len() + self.waiting.len() + self.out) as u64
+        let untouched = untouched - begun + self.queued();
+        (untouched + self.returned.len() + self.waiting.len() + self.out) as u64
     }
 }
+
+/// In a heap whose first element expires first; of those that expire at once, the first listed.
+#[derive(Debug)]
+struct Dated {
+    expiry: u32,
+    ordinal: Ordinal,
+    ticket: Ticket,
+}
+
+impl Ord for Dated {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.expiry, other.ordinal).cmp(&(self.expiry, self.ordinal))
+    }
+}
+
+impl PartialOrd for Dated {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Dated {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Dated {}
 
 /// In a heap whose first element is due first.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod backoff;
+pub mod board;
 pub mod budget;
 pub mod desk;
 pub mod gate;
@@ -16,11 +17,12 @@ pub mod ticket;
 
 pub use access::Access;
 pub use backoff::RetryPolicy;
+pub use board::{Board, Key, NamedBy, SiteId};
 pub use desk::{Desk, Next, Verdict};
 pub use gate::Gate;
 pub use hedge::Hedge;
 pub use origin::{Fault, Origin, Outage, Probe};
-pub use ticket::{Errand, Ticket};
+pub use ticket::{Address, Detour, Errand, Ticket};
 
 /// SplitMix64: jitter needs no better.
 fn random(state: &mut u64) -> u64 {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use windrow_model::Failure;
-use windrow_model::limits::{OUTAGE_SLACK, OUTAGES_KEPT, PROBE_BASE, PROBE_CAP};
+use windrow_model::limits::{GIVE_UP_PROBES, OUTAGE_SLACK, OUTAGES_KEPT, PROBE_BASE, PROBE_CAP};
 
 /// The health and the retry budget of one server. Cores share it by way of an
 /// [`Access`](super::Access) each.
@@ -26,6 +26,10 @@ pub struct Origin {
     /// Microseconds after `start`, and one, at which the latest request was sent that was
     /// answered well; 0 for none.
     proof: AtomicU64,
+    /// One of many: where it never answers, its objects fail, and the others go on.
+    expendable: bool,
+    /// It was given up; see the state.
+    abandoned: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -40,6 +44,8 @@ struct State {
     outages: VecDeque<(Instant, Instant)>,
     /// When requests last began to flow again.
     healed: Option<Instant>,
+    /// Why it was given up.
+    given_up: Option<Failure>,
     random: u64,
 }
 
@@ -98,14 +104,46 @@ impl Origin {
             gate: Gate::new(now),
             held: AtomicBool::new(false),
             proof: AtomicU64::new(0),
+            expendable: false,
+            abandoned: AtomicBool::new(false),
             state: Mutex::new(State {
                 hold: None,
                 budget: Budget::new(now),
                 reference: None,
                 outages: VecDeque::new(),
                 healed: None,
+                given_up: None,
                 random: seed,
             }),
+        }
+    }
+
+    /// The same, for one of many. A source's only server is waited for; one of many that never
+    /// answered is given up after [`GIVE_UP_PROBES`] probes, and its objects fail.
+    pub fn one_of_many(now: Instant, seed: u64) -> Self {
+        Self { expendable: true, ..Self::new(now, seed) }
+    }
+
+    /// See [`Origin::one_of_many`].
+    pub fn is_expendable(&self) -> bool {
+        self.expendable
+    }
+
+    /// Why nobody there is asked any more, if that is so. Costs a load.
+    pub fn given_up(&self) -> Option<Failure> {
+        match self.abandoned.load(Ordering::Acquire) {
+            true => self.state().given_up,
+            false => None,
+        }
+    }
+
+    /// Nobody there is asked any more, unless it was well once: what is wrong with it holds for
+    /// every object.
+    pub fn give_up(&self, failure: Failure) {
+        if self.expendable && self.proof().is_none() {
+            self.state().given_up.get_or_insert(failure);
+            self.abandoned.store(true, Ordering::Release);
+            self.held.store(true, Ordering::Release);
         }
     }
 
@@ -186,13 +224,20 @@ impl Origin {
 
     /// A probe that was sent at `sent` failed at `now`.
     pub fn probe_failed(&self, sent: Instant, now: Instant, probe: &Probe) {
+        if let Some(failure) = self.count_failed_probe(sent, now, probe) {
+            self.give_up(failure);
+        }
+    }
+
+    /// Gives why it seems to be down, where enough probes failed to give it up.
+    fn count_failed_probe(&self, sent: Instant, now: Instant, probe: &Probe) -> Option<Failure> {
         let mut state = self.state();
         let wait = match &state.hold {
             // Else it is of an earlier outage, and says nothing about this one.
             Some(hold) if sent >= hold.since => {
                 PROBE_BASE.saturating_mul(1 << hold.probes_failed.min(16))
             }
-            _ => return,
+            _ => return None,
         };
         let wait = state.jitter(wait.min(PROBE_CAP));
         let known = state.reference.is_some();
@@ -202,6 +247,8 @@ impl Origin {
             // An object that was never fetched proves nothing where there is a better witness.
             hold.confirmed |= *probe != Probe::Trial || !known;
         }
+        let hold = state.hold.as_ref()?;
+        (hold.probes_failed >= GIVE_UP_PROBES).then_some(hold.failure)
     }
 
     /// A probe that was sent at `sent` was answered: requests flow again.
@@ -223,7 +270,8 @@ impl Origin {
             state.healed = Some(now);
         }
         self.prove(sent);
-        self.held.store(state.hold.is_some(), Ordering::Release);
+        let held = state.hold.is_some() || state.given_up.is_some();
+        self.held.store(held, Ordering::Release);
     }
 
     /// Whose fault it was that a request failed which was out from `sent` to `failed`.

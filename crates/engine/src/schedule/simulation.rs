@@ -189,7 +189,11 @@ impl<S: FnMut(Duration, &[u8], u64) -> Answer> World<S> {
             assert!(ready, "whoever waits to be woken would have waited for ever");
             own.out += 1;
             let random = super::random(&mut self.random);
-            let answer = (self.server)(now - self.start, errand.name(), random);
+            let answer = (self.server)(
+                now - self.start,
+                errand.ticket().map_or_else(|reference| reference, |ticket| ticket.name()),
+                random,
+            );
             self.played.requests += 1;
             self.played.early += u64::from(self.paused_until.is_some_and(|until| now < until));
             self.due.push(Reverse((now + answer.after, self.landings.len())));

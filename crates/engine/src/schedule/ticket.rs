@@ -4,6 +4,7 @@ use super::access::Access;
 use super::origin::Fault;
 use std::rc::Rc;
 use std::time::Instant;
+use windrow_model::task::Details;
 use windrow_model::{Failure, Lease, Ordinal};
 
 /// A task that is out: being fetched, or waiting for its next attempt.
@@ -32,12 +33,79 @@ pub(super) struct Trouble {
     pub(super) failure: Failure,
     /// It was the last, if the object was to blame for it.
     pub(super) last: bool,
+    /// Where a server sent this task to.
+    pub(super) detour: Option<Detour>,
+}
+
+/// Where a redirect leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detour {
+    /// Path and query, percent-encoded.
+    pub target: Box<[u8]>,
+    /// Whether it has left the origin that the source named: what is meant for that origin (headers
+    /// of the user's, credentials) is not sent any more, not even back there.
+    pub bare: bool,
+    /// Redirects so far.
+    pub hops: u32,
+}
+
+/// What is asked for to get an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address<'t> {
+    /// The source's one server has it, at an address made of this name.
+    Name(&'t [u8]),
+    /// Path and query.
+    Target(&'t [u8]),
+    /// The same, where a server sent the request to.
+    Detour(&'t Detour),
 }
 
 impl Ticket {
     /// The object's name.
     pub fn name(&self) -> &[u8] {
         self.lease.name(self.index as usize)
+    }
+
+    /// What is asked for.
+    pub fn address(&self) -> Address<'_> {
+        if let Some(detour) = self.trouble.as_ref().and_then(|trouble| trouble.detour.as_ref()) {
+            return Address::Detour(detour);
+        }
+        match self.lease.details(self.index as usize) {
+            None => Address::Name(self.name()),
+            Some((details, at)) => Address::Target(details.targets.get(at).unwrap_or_default()),
+        }
+    }
+
+    /// What the source says of the object, beside its name.
+    pub fn details(&self) -> Option<(&Details, usize)> {
+        self.lease.details(self.index as usize)
+    }
+
+    /// The last second (since 1970) at which it may be asked for; 0 for any.
+    pub fn expiry(&self) -> u32 {
+        let expiry = |(details, at): (&Details, usize)| details.expiry.get(at).copied();
+        self.details().and_then(expiry).unwrap_or(0)
+    }
+
+    /// Redirects so far.
+    pub fn hops(&self) -> u32 {
+        let detour = self.trouble.as_ref().and_then(|trouble| trouble.detour.as_ref());
+        detour.map_or(0, |detour| detour.hops)
+    }
+
+    /// A server sent it on.
+    pub fn send_to(&mut self, detour: Detour, now: Instant) {
+        const REDIRECTED: Failure = Failure {
+            class: windrow_model::FailureClass::Redirect,
+            status: 0,
+            detail: "the server redirects",
+        };
+        let trouble = self.trouble.get_or_insert_with(|| Trouble::new(REDIRECTED, now, now));
+        // What went wrong on the way here does not count against what is ahead.
+        (trouble.counted, trouble.unproven, trouble.since, trouble.last) = (0, 0, None, false);
+        trouble.tries = trouble.tries.saturating_sub(1);
+        trouble.detour = Some(detour);
     }
 
     /// The object's ordinal.
@@ -63,11 +131,11 @@ pub enum Errand {
 }
 
 impl Errand {
-    /// The name of the object to ask for.
-    pub fn name(&self) -> &[u8] {
+    /// What to ask for; of a reference it is told by the caller whether it is a name.
+    pub fn ticket(&self) -> Result<&Ticket, &[u8]> {
         match self {
-            Self::Object(ticket) | Self::Trial(ticket) => ticket.name(),
-            Self::Reference(name) => name,
+            Self::Object(ticket) | Self::Trial(ticket) => Ok(ticket),
+            Self::Reference(reference) => Err(reference),
         }
     }
 
@@ -80,8 +148,8 @@ impl Errand {
 impl Trouble {
     pub(super) fn new(failure: Failure, sent: Instant, failed: Instant) -> Box<Self> {
         let (tries, counted, unproven) = (0, 0, 0);
-        let (since, last) = (None, false);
-        Box::new(Self { tries, counted, unproven, since, sent, failed, failure, last })
+        let (since, last, detour) = (None, false, None);
+        Box::new(Self { tries, counted, unproven, since, sent, failed, failure, last, detour })
     }
 
     /// Puts down whose fault the failures were of which that was not known, if it is by now.

@@ -19,18 +19,38 @@ use windrow_model::{Failure, FailureClass};
 
 /// Where a link gets its requests from.
 pub trait Work: Exchange {
-    /// The next request, if one is there now.
-    fn next(&mut self, now: Instant) -> Option<Self::Ticket>;
+    /// Stands for a server.
+    type Place: Copy + PartialEq;
 
-    /// The next request; waits for one, `None` when there will be none any more.
-    fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<Self::Ticket>>;
+    /// The next request to a server that the link has a connection to, if one may be sent now.
+    fn next(&mut self, place: Self::Place, now: Instant) -> Option<Self::Ticket>;
+
+    /// The next request; waits for one, `None` when there will be none any more. `place` is where
+    /// the link `link` has a connection to, if it has one. A request to that server may be sent at
+    /// once; for another, or without a connection, [`Work::admit`] is asked once there is one.
+    fn poll_next(
+        &mut self,
+        cx: &Context<'_>,
+        now: Instant,
+        link: usize,
+        place: Option<Self::Place>,
+    ) -> Poll<Option<(Self::Place, Self::Ticket)>>;
+
+    /// A link is about to connect to a server: how. To be followed by [`Work::left`].
+    fn target(&mut self, place: Self::Place) -> Rc<Target>;
+
+    /// A link has no connection to a server any more.
+    fn left(&mut self, place: Self::Place);
 
     /// Whether a request that was taken already may not be sent now: the server asked for a
     /// pause, or seems to be down, or the run stops.
     fn paused(&mut self, ticket: &Self::Ticket, now: Instant) -> bool;
 
+    /// The connection is there that a request was taken for: whether it may be sent now.
+    fn admit(&mut self, ticket: &Self::Ticket, now: Instant) -> bool;
+
     /// There was no descriptor or port for a connection.
-    fn starved(&mut self, failure: Failure);
+    fn starved(&mut self, place: Self::Place, failure: Failure);
 
     /// Appends the bytes of a request.
     fn render(&mut self, ticket: &Self::Ticket, out: &mut Vec<u8>);
@@ -67,23 +87,23 @@ pub struct LinkOptions {
 /// when the server closes it.
 #[derive(Debug)]
 pub struct Link<W: Work> {
+    number: usize,
     work: Rc<RefCell<W>>,
-    target: Rc<Target>,
     buffer: ReadBuffer,
     watch: Rc<Watch>,
     options: LinkOptions,
 }
 
 impl<W: Work> Link<W> {
-    /// A link that is not connected yet.
+    /// A link that is not connected yet; `number` stands for it.
     pub fn new(
+        number: usize,
         work: Rc<RefCell<W>>,
-        target: Rc<Target>,
         buffer: ReadBuffer,
         watch: Rc<Watch>,
         options: LinkOptions,
     ) -> Self {
-        Self { work, target, buffer, watch, options }
+        Self { number, work, buffer, watch, options }
     }
 
     /// Serves until there is no more work.
@@ -91,67 +111,90 @@ impl<W: Work> Link<W> {
     /// # Cancel
     /// Dropping it drops the tickets that it holds: only to be done when the run is given up.
     pub async fn run(self) {
-        let mut raced = None;
+        let mut taken = None;
         loop {
-            let first = match raced.take() {
-                Some(ticket) => ticket,
+            let (place, first) = match taken.take() {
+                Some(taken) => taken,
                 None => {
                     let next = std::future::poll_fn(|cx| {
-                        self.work.borrow_mut().poll_next(cx, Instant::now())
+                        let now = Instant::now();
+                        self.work.borrow_mut().poll_next(cx, now, self.number, None)
                     });
                     match next.await {
-                        Some(ticket) => ticket,
+                        Some(next) => next,
                         None => return,
                     }
                 }
             };
-            if self.paused(&first) {
+            if self.ask(|work, now| work.paused(&first, now)) {
                 self.work.borrow_mut().lost(first, Loss::Unanswered);
                 continue;
             }
-            match self.target.connect(self.options.connect_timeout).await {
-                // Things changed meanwhile.
-                Ok(_) if self.paused(&first) => {
-                    self.work.borrow_mut().lost(first, Loss::Unanswered);
-                }
-                Ok(stream) => {
-                    let mut open = Open::new(&self, stream, first);
-                    let broken = std::future::poll_fn(|cx| open.poll(cx)).await;
-                    self.watch.set(None);
-                    raced = open.close(broken);
-                }
-                Err(NoConnection::Starved(failure)) => {
-                    {
-                        let mut work = self.work.borrow_mut();
-                        work.tick(Instant::now());
-                        work.lost(first, Loss::Unanswered);
-                        work.starved(failure);
-                    }
-                    // The request goes to a link that has a connection.
-                    tokio::time::sleep(STARVED).await;
-                }
-                Err(NoConnection::Failed(failure)) => {
+            let target = self.work.borrow_mut().target(place);
+            let connected = target.connect(self.options.connect_timeout).await;
+            let starved = matches!(connected, Err(NoConnection::Starved(_)));
+            match connected {
+                Ok(stream) => taken = self.serve(place, stream, first).await,
+                Err(no) => {
                     let mut work = self.work.borrow_mut();
                     work.tick(Instant::now());
-                    work.lost(first, Loss::Failed(failure));
+                    match no {
+                        NoConnection::Starved(failure) => {
+                            work.lost(first, Loss::Unanswered);
+                            work.starved(place, failure);
+                        }
+                        NoConnection::Failed(failure) => {
+                            work.lost(first, Loss::Failed(failure));
+                        }
+                    }
                 }
+            }
+            self.work.borrow_mut().left(place);
+            if starved {
+                // The request goes to a link that has a connection.
+                tokio::time::sleep(STARVED).await;
             }
         }
     }
-}
 
-impl<W: Work> Link<W> {
-    fn paused(&self, ticket: &W::Ticket) -> bool {
+    /// Serves one connection to its end. Gives what is to be sent first on the next.
+    async fn serve(
+        &self,
+        place: W::Place,
+        stream: Stream,
+        first: W::Ticket,
+    ) -> Option<(W::Place, W::Ticket)> {
+        // Things changed meanwhile, perhaps.
+        if self.ask(|work, now| work.paused(&first, now)) {
+            self.work.borrow_mut().lost(first, Loss::Unanswered);
+            return None;
+        }
+        let first = match self.ask(|work, now| work.admit(&first, now)) {
+            true => Some(first),
+            // It is not its time yet; the connection waits.
+            false => {
+                self.work.borrow_mut().lost(first, Loss::Unanswered);
+                None
+            }
+        };
+        let mut open = Open::new(self, place, stream, first);
+        let broken = std::future::poll_fn(|cx| open.poll(cx)).await;
+        self.watch.set(None);
+        open.close(broken)
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&mut W, Instant) -> T) -> T {
         let now = Instant::now();
         let mut work = self.work.borrow_mut();
         work.tick(now);
-        work.paused(ticket, now)
+        question(&mut work, now)
     }
 }
 
 /// An open connection.
 struct Open<'l, W: Work> {
     link: &'l Link<W>,
+    place: W::Place,
     stream: Stream,
     session: Session<W::Ticket>,
     /// Rendered requests; `out[written..]` is still to be written.
@@ -168,18 +211,19 @@ struct Open<'l, W: Work> {
     has_read: bool,
     /// Writing failed: what was answered before that may still be read.
     mute: bool,
-    /// A ticket that came too late for this connection.
-    carried: Option<W::Ticket>,
+    /// A ticket that came too late for this connection, or is for another server.
+    carried: Option<(W::Place, W::Ticket)>,
 }
 
 /// Bytes of rendered requests, from which on no more are rendered before they are written.
 const OUT_BYTES: usize = 64 << 10;
 
 impl<'l, W: Work> Open<'l, W> {
-    fn new(link: &'l Link<W>, stream: Stream, first: W::Ticket) -> Self {
+    fn new(link: &'l Link<W>, place: W::Place, stream: Stream, first: Option<W::Ticket>) -> Self {
         let now = Instant::now();
         let mut open = Self {
             link,
+            place,
             stream,
             session: Session::new(link.options.depth),
             out: Vec::new(),
@@ -192,12 +236,13 @@ impl<'l, W: Work> Open<'l, W> {
             mute: false,
             carried: None,
         };
-        let mut work = link.work.borrow_mut();
-        work.tick(now);
-        open.send(&mut work, first);
-        open.pace.begin(now);
-        open.watch();
-        drop(work);
+        if let Some(first) = first {
+            let mut work = link.work.borrow_mut();
+            work.tick(now);
+            open.send(&mut work, first);
+            open.pace.begin(now);
+            open.watch();
+        }
         open
     }
 
@@ -207,10 +252,11 @@ impl<'l, W: Work> Open<'l, W> {
     }
 
     /// Gives back what was not answered; the result is to be sent first on a fresh connection.
-    fn close(self, broken: Broken) -> Option<W::Ticket> {
+    fn close(self, broken: Broken) -> Option<(W::Place, W::Ticket)> {
         let mut work = self.link.work.borrow_mut();
         work.tick(Instant::now());
-        self.session.dissolve(broken, &mut *work).or(self.carried)
+        let raced = self.session.dissolve(broken, &mut *work);
+        raced.map(|ticket| (self.place, ticket)).or(self.carried)
     }
 
     /// Drives the connection until it is to be closed.
@@ -250,7 +296,7 @@ impl<'l, W: Work> Open<'l, W> {
         let mut work = self.link.work.borrow_mut();
         let now = work.now();
         while self.session.waiting() < depth && self.out.len() - self.written < OUT_BYTES {
-            let Some(ticket) = work.next(now) else { break };
+            let Some(ticket) = work.next(self.place, now) else { break };
             self.send(&mut work, ticket);
         }
     }
@@ -259,13 +305,17 @@ impl<'l, W: Work> Open<'l, W> {
     fn poll_idle(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Broken> {
         let mut work = self.link.work.borrow_mut();
         work.tick(now);
-        match work.poll_next(cx, now) {
-            Poll::Ready(Some(ticket)) => {
+        match work.poll_next(cx, now, self.link.number, Some(self.place)) {
+            Poll::Ready(Some((place, ticket))) if place != self.place => {
+                self.carried = Some((place, ticket));
+                Poll::Ready(Broken::Announced)
+            }
+            Poll::Ready(Some((_, ticket))) => {
                 if let Some(since) = self.idle_since.take()
                     && (now.saturating_duration_since(since) > IDLE_CONNECTION
                         || self.stream.has_news(cx))
                 {
-                    self.carried = Some(ticket);
+                    self.carried = Some((self.place, ticket));
                     return Poll::Ready(Broken::Announced);
                 }
                 self.send(&mut work, ticket);
@@ -277,7 +327,9 @@ impl<'l, W: Work> Open<'l, W> {
             }
             Poll::Ready(None) => Poll::Ready(Broken::Announced),
             Poll::Pending => {
-                self.idle_since.get_or_insert(now);
+                let since = *self.idle_since.get_or_insert(now);
+                // Its descriptor may be of use to another.
+                self.link.watch.set(Some(since + IDLE_CONNECTION));
                 Poll::Pending
             }
         }

@@ -21,30 +21,25 @@ pub enum NoConnection {
 /// The addresses of one origin. Each core has its own.
 #[derive(Debug)]
 pub struct Target {
-    addrs: Vec<SocketAddr>,
+    origin: Origin,
+    addrs: tokio::sync::OnceCell<Vec<SocketAddr>>,
     next: Cell<usize>,
 }
 
 impl Target {
-    /// A target with these addresses, which take turns.
-    ///
-    /// # Panics
-    /// If there is none.
-    pub fn new(addrs: Vec<SocketAddr>) -> Self {
-        assert!(!addrs.is_empty(), "a target has an address");
-        Self { addrs, next: Cell::new(0) }
+    /// A target that is looked up when it is connected to.
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, addrs: tokio::sync::OnceCell::new(), next: Cell::new(0) }
     }
 
-    /// Looks the host up, by the system's resolver.
-    ///
-    /// # Errors
-    /// What the resolver says, or that it found nothing.
-    pub async fn resolve(origin: &Origin) -> io::Result<Vec<SocketAddr>> {
-        let addrs: Vec<_> =
-            tokio::net::lookup_host((origin.host.as_str(), origin.port)).await?.collect();
-        match addrs.is_empty() {
-            true => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),
-            false => Ok(addrs),
+    async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, NoConnection> {
+        let failed = |detail| Err(NoConnection::Failed(Failure::new(FailureClass::Dns, detail)));
+        match tokio::net::lookup_host((origin.host.as_str(), origin.port)).await {
+            Ok(addrs) => match addrs.collect::<Vec<_>>() {
+                addrs if addrs.is_empty() => failed("the host has no address"),
+                addrs => Ok(addrs),
+            },
+            Err(_) => failed("cannot find the host"),
         }
     }
 
@@ -58,8 +53,9 @@ impl Target {
     /// Dropping it closes what was begun.
     pub async fn connect(&self, limit: Duration) -> Result<Stream, NoConnection> {
         let mut failure = Failure::new(FailureClass::Connect, "no address");
-        for _ in 0..self.addrs.len() {
-            let addr = self.addrs[self.next.get() % self.addrs.len()];
+        let addrs = self.addrs.get_or_try_init(|| Self::resolve(&self.origin)).await?;
+        for _ in 0..addrs.len() {
+            let addr = addrs[self.next.get() % addrs.len()];
             failure = match tokio::time::timeout(limit, TcpStream::connect(addr)).await {
                 Ok(Ok(stream)) => {
                     // Requests are written whole; waiting to fill a segment only delays them.

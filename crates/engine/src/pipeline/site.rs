@@ -1,0 +1,149 @@
+//! The servers of a run: what all cores share of each, and what one core has beside it.
+
+use super::plan::Plan;
+use crate::schedule::{Board, Key, Origin, Outage, board};
+use crate::wire::Target;
+use crate::wire::h1::Template;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use windrow_model::Error;
+use windrow_model::limits::ORIGINS;
+
+/// What one core has beside a server's tasks.
+#[derive(Debug)]
+pub(super) struct Here {
+    pub(super) target: Rc<Target>,
+    /// Requests with what the user has sent along.
+    pub(super) template: Template,
+    /// Requests without.
+    pub(super) bare: Template,
+    /// Links that have a connection, or try to have one.
+    pub(super) links: usize,
+    /// Its address is a private one, as far as is known.
+    pub(super) private: bool,
+    /// Of these, such as waited when they were put here.
+    pub(super) idle: Vec<u32>,
+}
+
+impl board::Keep for Here {
+    fn is_kept(&self) -> bool {
+        self.links > 0
+    }
+}
+
+/// What all cores share of the servers: health, pauses, rates.
+#[derive(Debug)]
+pub(super) struct Origins {
+    seed: u64,
+    /// The source has one server, that is waited for.
+    single: bool,
+    known: Mutex<HashMap<Key, Arc<Origin>>>,
+}
+
+impl Origins {
+    pub(super) fn new(single: bool, seed: u64) -> Self {
+        Self { seed, single, known: Mutex::default() }
+    }
+
+    /// What is shared of a server.
+    pub(super) fn of(&self, key: &Key, now: Instant) -> Arc<Origin> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = known.get(key) {
+            return Arc::clone(origin);
+        }
+        if known.len() >= ORIGINS {
+            // Those that no core has to do with; what was learned of them is lost.
+            known.retain(|_, origin| Arc::strong_count(origin) > 1);
+        }
+        let seed = self.seed ^ (known.len() as u64).rotate_left(17);
+        let origin = match self.single && known.is_empty() {
+            true => Origin::new(now, seed),
+            false => Origin::one_of_many(now, seed),
+        };
+        let origin = Arc::new(origin);
+        known.insert(key.clone(), Arc::clone(&origin));
+        origin
+    }
+
+    /// The outage of the only server.
+    pub(super) fn outage(&self, now: Instant) -> Option<Outage> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.len() {
+            1 => known.values().next()?.outage(now),
+            _ => None,
+        }
+    }
+}
+
+/// Makes what one core needs of a server.
+#[derive(Debug)]
+pub(super) struct Sites {
+    origins: Arc<Origins>,
+    plan: Arc<Plan>,
+}
+
+impl Sites {
+    /// # Errors
+    /// A header line that is none.
+    pub(super) fn new(plan: &Arc<Plan>, origins: Arc<Origins>) -> Result<Self, Error> {
+        template("localhost", plan, true)?;
+        Ok(Self { origins, plan: Arc::clone(plan) })
+    }
+
+    /// Whether a redirect from https to http is followed.
+    pub(super) fn allows_insecure_redirect(&self) -> bool {
+        self.plan.insecure_redirect
+    }
+
+    /// What is needed of a server.
+    pub(super) fn make(&mut self, key: &Key) -> (Arc<Origin>, Here) {
+        let authority = key.origin.authority();
+        let made = |own| template(&authority, &self.plan, own).expect("tried with another host");
+        let here = Here {
+            target: Rc::new(Target::new(key.origin.clone())),
+            template: made(true),
+            bare: made(false),
+            links: 0,
+            private: false,
+            idle: Vec::new(),
+        };
+        (self.origins.of(key, Instant::now()), here)
+    }
+
+    /// The server that is waited for, if nothing is left to do but to wait for such as are down.
+    pub(super) fn outage(&self, board: &mut Board<Here>, now: Instant) -> Option<(String, Outage)> {
+        let single = board.is_single();
+        let mut least: Option<(String, Outage)> = None;
+        for (_, site) in board.sites() {
+            if !single && site.desk.pending() == 0 {
+                continue;
+            }
+            let outage = site.desk.access().origin().outage(now)?;
+            if least.as_ref().is_none_or(|(_, least)| outage.lasted < least.lasted) {
+                least = Some((site.key().origin.to_string(), outage));
+            }
+        }
+        least
+    }
+}
+
+/// Requests to a server; `own` is whether with what the user has sent along.
+pub(super) fn template(authority: &str, plan: &Plan, own: bool) -> Result<Template, Error> {
+    const OURS: [(&str, &str); 3] = [
+        ("User-Agent", concat!("windrow/", env!("CARGO_PKG_VERSION"))),
+        ("Accept", "*/*"),
+        ("Accept-Encoding", "identity"),
+    ];
+    // Who windrow is, is no secret.
+    let agent = |name: &str| name.eq_ignore_ascii_case("user-agent");
+    let theirs = || plan.headers.iter().filter(|(name, _)| own || agent(name));
+    let given = |name: &str| theirs().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    let ours = OURS.into_iter().filter(|(name, _)| !given(name));
+    let theirs = theirs().map(|(name, value)| (name.as_str(), value.as_str()));
+    Template::new(authority, ours.chain(theirs)).map_err(|name| {
+        Error::usage(format!("--header '{name}'"), "not a header line")
+            .why("a name is letters, digits and `-`; a value has no control characters")
+    })
+}

@@ -1,0 +1,462 @@
+//! One core's tasks over all the servers that they are at: a [`Desk`] for each server, and the
+//! choice whose turn it is.
+//!
+//! Turns go round. A server that has its share of what is under way is passed over while another
+//! has less, so that one that answers late holds its share and not the rest. Where there is only
+//! one server nothing of this costs anything.
+
+use super::access::Access;
+use super::backoff::RetryPolicy;
+use super::desk::{Desk, Next};
+use super::origin::Origin;
+use super::ticket::{Detour, Errand, Ticket};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use windrow_model::limits::{CORE_AHEAD, CORE_SITES, SITES_LOOKED_AT};
+use windrow_model::task::Details;
+use windrow_model::url::Origin as Whereabouts;
+use windrow_model::{Failure, FailureClass, Lease};
+
+/// Stands for a server on this core, while it has tasks or connections.
+pub type SiteId = u32;
+
+/// A server, and on whose word it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The server.
+    pub origin: Whereabouts,
+    /// Who named it.
+    pub named_by: NamedBy,
+}
+
+/// Who named a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NamedBy {
+    /// The user, by the source.
+    Source,
+    /// Another server, by a redirect; `private` is whether that one has a private address itself.
+    Redirect {
+        /// See there.
+        private: bool,
+    },
+}
+
+/// A server as one core has to do with it, with what the caller keeps beside it.
+#[derive(Debug)]
+pub struct Site<X> {
+    /// Its tasks.
+    pub desk: Desk,
+    /// What the caller keeps beside it; while [`Keep::is_kept`], the site stays.
+    pub extra: X,
+    key: Key,
+    standing: Standing,
+}
+
+impl<X> Site<X> {
+    /// Which server it is.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+/// Whether what is kept beside a site forbids to forget it.
+pub trait Keep {
+    /// Whether it is in use: connections are open.
+    fn is_kept(&self) -> bool;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Among those whose turn comes.
+    InTurn,
+    /// Has nothing to send now, as far as is known; looked at again once in a tick.
+    Aside,
+}
+
+/// Makes what is needed for a server that was not known.
+pub type Make<'m, X> = &'m mut dyn FnMut(&Key) -> (Arc<Origin>, X);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Board<X> {
+    sites: Vec<Option<Site<X>>>,
+    free: Vec<SiteId>,
+    by_key: HashMap<Key, SiteId>,
+    turns: VecDeque<SiteId>,
+    /// Some server is to be probed, perhaps.
+    probing: bool,
+    /// There is one server, and leases go to its desk.
+    single: bool,
+    /// Tasks that no desk has begun.
+    ahead: usize,
+    policy: RetryPolicy,
+    random: u64,
+    exhausted: bool,
+    stopped: bool,
+    /// Most requests of this core to one server at once.
+    most_each: usize,
+}
+
+impl<X: Keep> Board<X> {
+    /// A board for a source with one server.
+    pub fn single(policy: RetryPolicy, key: Key, access: Access, extra: X, seed: u64) -> Self {
+        let mut board = Self::many(policy, seed, usize::MAX);
+        let desk = Desk::new(policy, access, seed);
+        board.sites.push(Some(Site { desk, extra, key, standing: Standing::Aside }));
+        board.single = true;
+        board
+    }
+
+    /// A board for a source with any number of servers; `most_each` is how many requests may be
+    /// under way to one of them.
+    pub fn many(policy: RetryPolicy, seed: u64, most_each: usize) -> Self {
+        Self {
+            sites: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::new(),
+            turns: VecDeque::new(),
+            probing: false,
+            single: false,
+            ahead: 0,
+            policy,
+            random: seed,
+            exhausted: false,
+            stopped: false,
+            most_each: most_each.max(1),
+        }
+    }
+
+    /// Whether all tasks are at one server.
+    pub fn is_single(&self) -> bool {
+        self.single
+    }
+
+    /// A server that is known.
+    ///
+    /// # Panics
+    /// If it is not: it has tasks or connections while somebody holds its id.
+    pub fn site(&mut self, id: SiteId) -> &mut Site<X> {
+        self.sites[id as usize].as_mut().expect("a site in use is not forgotten")
+    }
+
+    /// Every server that is known.
+    pub fn sites(&mut self) -> impl Iterator<Item = (SiteId, &mut Site<X>)> {
+        let all = self.sites.iter_mut().enumerate();
+        all.filter_map(|(id, site)| Some((id as SiteId, site.as_mut()?)))
+    }
+
+    /// How many servers are known.
+    pub fn known(&self) -> usize {
+        self.sites.len() - self.free.len()
+    }
+
+    /// Whether there is room for another lease.
+    pub fn wants_lease(&self) -> bool {
+        match self.single {
+            true => self.first().is_some_and(|site| site.desk.wants_lease()),
+            false => !self.stopped && self.ahead < CORE_AHEAD,
+        }
+    }
+
+    /// Takes a lease. Gives those of its tasks back that name no server, with what is wrong; they
+    /// count as tasks of nobody's.
+    pub fn add(&mut self, lease: Lease, now: Instant, make: Make<'_, X>) -> Vec<(Ticket, Failure)> {
+        if self.single {
+            if let Some(site) = self.sites.first_mut().and_then(Option::as_mut) {
+                site.desk.add(lease);
+            }
+            return Vec::new();
+        }
+        let lease = Rc::new(lease);
+        let mut broken = Vec::new();
+        // Tasks of one server come in rows.
+        let mut last: Option<(u32, SiteId)> = None;
+        for index in 0..lease.len() {
+            let ticket = Ticket { lease: Rc::clone(&lease), index: index as u32, trouble: None };
+            let Some((details, at)) = lease.details(index) else { continue };
+            let number = details.origin.get(at).copied().unwrap_or(Details::NOWHERE);
+            let id = match last {
+                Some((known, id)) if known == number => id,
+                _ => match details.origins.get(number as usize) {
+                    Some(origin) => {
+                        let origin = origin.clone();
+                        self.find(Key { origin, named_by: NamedBy::Source }, now, make)
+                    }
+                    None => {
+                        let why = details.malformed(at).map_or("no URL", |line| line.why);
+                        broken.push((ticket, Failure::new(FailureClass::Malformed, why)));
+                        continue;
+                    }
+                },
+            };
+            last = Some((number, id));
+            self.site(id).desk.put(ticket);
+            self.ahead += 1;
+            self.take_turn(id);
+        }
+        broken
+    }
+
+    /// A server sent a task on, to the server of `key`; it is not out any more.
+    pub fn redirect(
+        &mut self,
+        mut ticket: Ticket,
+        (key, detour): (Key, Detour),
+        now: Instant,
+        make: Make<'_, X>,
+    ) {
+        ticket.send_to(detour, now);
+        let to = match self.single && self.site(0).key.origin == key.origin {
+            true => 0,
+            false => self.find(key, now, make),
+        };
+        self.site(to).desk.revive(ticket);
+        self.take_turn(to);
+    }
+
+    fn find(&mut self, key: Key, now: Instant, make: Make<'_, X>) -> SiteId {
+        if let Some(&id) = self.by_key.get(&key) {
+            return id;
+        }
+        if self.known() >= CORE_SITES {
+            self.forget();
+        }
+        let (origin, extra) = make(&key);
+        let access = Access::new(origin, now);
+        let mut desk = Desk::new(self.policy, access, super::random(&mut self.random));
+        // What it gets comes one by one; when that ends, the board knows.
+        desk.close();
+        if self.stopped {
+            desk.stop();
+        }
+        let site = Site { desk, extra, key: key.clone(), standing: Standing::Aside };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.sites[id as usize] = Some(site);
+                id
+            }
+            None => {
+                self.sites.push(Some(site));
+                self.sites.len() as SiteId - 1
+            }
+        };
+        self.by_key.insert(key, id);
+        id
+    }
+
+    /// Forgets the servers that nothing is left to do with.
+    fn forget(&mut self) {
+        let own = usize::from(self.single);
+        for (id, place) in self.sites.iter_mut().enumerate().skip(own) {
+            let Some(site) = place else { continue };
+            let idle = site.desk.pending() == 0 && !site.extra.is_kept();
+            if idle && site.standing == Standing::Aside {
+                self.by_key.remove(&site.key);
+                *place = None;
+                self.free.push(id as SiteId);
+            }
+        }
+    }
+
+    /// Has a server's turn come.
+    fn take_turn(&mut self, id: SiteId) {
+        if self.single && id == 0 {
+            return;
+        }
+        let site = self.site(id);
+        if site.standing == Standing::Aside {
+            site.standing = Standing::InTurn;
+            self.turns.push_back(id);
+        }
+    }
+
+    /// No lease will come any more.
+    pub fn close(&mut self) {
+        self.exhausted = true;
+        if self.single {
+            self.site(0).desk.close();
+        }
+    }
+
+    /// Begins no task any more.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        for (_, site) in self.sites() {
+            site.desk.stop();
+        }
+    }
+
+    /// Whether the board was stopped.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// What is to be sent next to one server, if that has something, and not more than its share
+    /// under way while others have less.
+    #[inline]
+    pub fn next_of(&mut self, id: SiteId, now: Instant, share: usize) -> Option<Next> {
+        if self.single && self.turns.is_empty() {
+            return self.sites.first_mut()?.as_mut()?.desk.next(now);
+        }
+        if self.site(id).desk.out() >= share && self.turns.len() > 1 {
+            return None;
+        }
+        let next = self.begin(id, now);
+        if next.is_some() {
+            self.take_turn(id);
+        }
+        next
+    }
+
+    /// What is to be sent next, and to whom. `share` is how many requests a server may have under
+    /// way while another has less.
+    pub fn next(&mut self, now: Instant, share: usize) -> Option<(SiteId, Next)> {
+        if self.single && self.turns.is_empty() {
+            return self.sites.first_mut()?.as_mut()?.desk.next(now).map(|next| (0, next));
+        }
+        let mut least: Option<(usize, SiteId)> = None;
+        for _ in 0..self.turns.len().min(SITES_LOOKED_AT) {
+            let id = self.turns.pop_front()?;
+            let out = self.site(id).desk.out();
+            if out < share {
+                match self.begin(id, now) {
+                    Some(next) => {
+                        self.turns.push_back(id);
+                        return Some((id, next));
+                    }
+                    None => self.site(id).standing = Standing::Aside,
+                }
+                continue;
+            }
+            self.turns.push_back(id);
+            if out < self.most_each && least.is_none_or(|(fewest, _)| out < fewest) {
+                least = Some((out, id));
+            }
+        }
+        if let Some((_, id)) = least
+            && let Some(next) = self.begin(id, now)
+        {
+            return Some((id, next));
+        }
+        if self.single {
+            return self.begin(0, now).map(|next| (0, next));
+        }
+        None
+    }
+
+    fn begin(&mut self, id: SiteId, now: Instant) -> Option<Next> {
+        let most = self.most_each;
+        let desk = &mut self.site(id).desk;
+        let queued = desk.queued();
+        let next = match desk.next(now) {
+            // What fails without being sent needs no place.
+            Some(Next::Send(ticket) | Next::Again(ticket)) if desk.out() > most => {
+                desk.give_back(ticket);
+                None
+            }
+            next => next,
+        };
+        let begun = queued - desk.queued();
+        self.ahead -= begun;
+        next
+    }
+
+    /// How many tasks could be sent, at most, if now is their time; one at least, for what is not
+    /// a task.
+    pub fn sendable(&self) -> usize {
+        match self.first() {
+            Some(site) if self.single => site.desk.sendable() + self.turns.len() + 1,
+            _ => self.ahead + self.turns.len() + 1,
+        }
+    }
+
+    /// The next of those that have something to send.
+    pub fn in_turn(&self) -> impl Iterator<Item = SiteId> + use<X> {
+        let own = self.single.then_some(0);
+        let turns: Vec<_> = self.turns.iter().copied().take(SITES_LOOKED_AT).collect();
+        own.into_iter().chain(turns)
+    }
+
+    /// Whether some server may have something to send.
+    pub fn has_turns(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// Something came back from a server, or was handed back: it may have its turn again.
+    pub fn came_back(&mut self, id: SiteId, now: Instant) {
+        if (!self.single || id > 0) && self.site(id).desk.ready(now) {
+            self.take_turn(id);
+        }
+    }
+
+    /// What is to be asked at `now` to see whether a server is back, if it is time to.
+    pub fn probe(&mut self, now: Instant) -> Option<(SiteId, Errand)> {
+        if !self.probing && !self.single {
+            return None;
+        }
+        self.probing = false;
+        for id in 0..self.sites.len() {
+            let Some(site) = &mut self.sites[id] else { continue };
+            if !site.desk.may_probe(now) {
+                continue;
+            }
+            let queued = site.desk.queued();
+            self.probing = true;
+            if let Some(errand) = site.desk.probe(now) {
+                self.ahead -= queued - site.desk.queued();
+                return Some((id as SiteId, errand));
+            }
+        }
+        None
+    }
+
+    /// What is to be done once in a tick: gives whether something may be sent now.
+    pub fn tend(&mut self, now: Instant) -> bool {
+        let (mut ready, mut probing) = (false, false);
+        let own = self.single;
+        let mut woken = Vec::new();
+        for (id, site) in self.sites() {
+            site.desk.access().sync(now);
+            if site.desk.ready(now) {
+                ready = true;
+                if site.standing == Standing::Aside && !(own && id == 0) {
+                    site.standing = Standing::InTurn;
+                    woken.push(id);
+                }
+            }
+            probing |= site.desk.may_probe(now);
+        }
+        self.probing = probing;
+        self.turns.extend(woken);
+        ready || probing
+    }
+
+    /// Whether the board will give no task any more: stopped, or all is settled.
+    pub fn finished(&self) -> bool {
+        self.stopped
+            || (self.exhausted && self.sites.iter().flatten().all(|site| site.desk.finished()))
+    }
+
+    /// Whether no task is left but those that are out, or that wait for another attempt.
+    pub fn is_tail(&self) -> bool {
+        !self.stopped
+            && self.exhausted
+            && self.sites.iter().flatten().all(|site| site.desk.is_tail())
+    }
+
+    /// Tasks that are out.
+    pub fn out(&self) -> usize {
+        self.sites.iter().flatten().map(|site| site.desk.out()).sum()
+    }
+
+    /// Tasks that have no outcome.
+    pub fn pending(&self) -> u64 {
+        self.sites.iter().flatten().map(|site| site.desk.pending()).sum()
+    }
+
+    fn first(&self) -> Option<&Site<X>> {
+        self.sites.first().and_then(Option::as_ref)
+    }
+}
