@@ -257,3 +257,6 @@ pub const ORIGINS: usize = 65_536;
 
 /// Redirects of one object that are followed, unless `--max-redirect` says otherwise.
 pub const REDIRECTS: u32 = 5;
+
+/// Pages of a list that are read ahead of the queue of leases.
+pub const LIST_PAGES: usize = 2;

@@ -19,8 +19,10 @@ pub struct Failed<'a> {
     pub ordinal: Ordinal,
     /// Its name, as the source gave it.
     pub name: &'a [u8],
-    /// Where it was asked for, secrets cut.
+    /// Where it was asked for, secrets cut; empty where that is not known.
     pub url: &'a str,
+    /// The line of its list, where that is malformed.
+    pub line: Option<u64>,
     /// Attempts, the first included.
     pub attempts: u32,
     /// How the last one failed.
@@ -51,7 +53,10 @@ struct Line<'a> {
     /// The name's bytes, percent-encoded, where `name` cannot tell them.
     #[serde(skip_serializing_if = "Option::is_none")]
     name_encoded: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
     url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
     class: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
@@ -90,6 +95,7 @@ impl FailureLog {
             name: &name,
             name_encoded: matches!(name, Cow::Owned(_)).then(|| encoded(failed.name)),
             url: failed.url,
+            line: failed.line,
             class: failed.failure.class.name(),
             status: (failed.failure.status != 0).then_some(failed.failure.status),
             attempts: failed.attempts,

@@ -3,7 +3,7 @@
 use super::body::Bodies;
 use super::feed;
 use super::flights::Flights;
-use super::plan::Plan;
+use super::plan::{Plan, Source};
 use super::record::{CoreBook, Record};
 use super::roster::Roster;
 use super::site::{Origins, Sites};
@@ -36,7 +36,7 @@ pub(super) struct Parts {
     pub(super) origins: Arc<Origins>,
     pub(super) record: Arc<Record>,
     /// Where the address of an object has its name.
-    pub(super) route: Route,
+    pub(super) route: Option<Route>,
     pub(super) leases: Receiver<Lease>,
     /// Where the listing goes, on the core that reads it.
     pub(super) source: Option<Sender<Lease>>,
@@ -69,11 +69,21 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let over = Rc::new(Notify::new());
     let mut sites = Sites::new(&plan, Arc::clone(&origins))?;
     let seed = plan.seed ^ (index as u64).rotate_left(32);
-    let key = Key { origin: plan.url.origin.clone(), named_by: NamedBy::Source };
-    let (origin, here) = sites.make(&key);
-    let (target, template) = (Rc::clone(&here.target), here.template.clone());
-    let access = Access::new(Arc::clone(&origin), Instant::now());
-    let board = Board::single(plan.retry, key, access, here, seed);
+    let mut lister = None;
+    let board = match &plan.source {
+        Source::List(_) => Board::many(plan.retry, seed, plan.most_each()),
+        Source::Server(server) => {
+            let key = Key { origin: server.url.origin.clone(), named_by: NamedBy::Source };
+            let (origin, here) = sites.make(&key);
+            lister = Some(feed::Lister {
+                target: Rc::clone(&here.target),
+                template: here.template.clone(),
+                origin: Arc::clone(&origin),
+            });
+            let access = Access::new(origin, Instant::now());
+            Board::single(plan.retry, key, access, here, seed)
+        }
+    };
     let most = plan.links(index);
     let worker = Rc::new(RefCell::new(Worker {
         board,
@@ -84,7 +94,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         sink: sinks.open(Box::new(CoreBook::new(Arc::clone(&record), index)))?,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above()),
-        route: Some(route),
+        route,
         report: Arc::clone(&report),
         core: index,
         record: Arc::clone(&record),
@@ -125,17 +135,15 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     grow(&mut links);
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
     let ticker = spawn_local(tick(Rc::clone(&worker), Rc::clone(&watchdog), Rc::clone(&over)));
-    let lister = source.map(|queue| {
+    let reader = source.map(|queue| {
         spawn_local(feed::list(feed::Feed {
             plan,
             record,
             sinks,
-            target,
-            template,
+            lister,
             queue,
             report,
             control,
-            origin,
         }))
     });
 
@@ -157,7 +165,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
             Some(_) => {}
         }
     }
-    for helper in [Some(feeder), Some(ticker), lister].into_iter().flatten() {
+    for helper in [Some(feeder), Some(ticker), reader].into_iter().flatten() {
         helper.abort();
         let _ = helper.await;
     }
@@ -217,9 +225,10 @@ async fn tick(worker: Rc<RefCell<Worker>>, watchdog: Rc<RefCell<Watchdog>>, over
     }
 }
 
-/// Cuts the path of objects at the place of the name.
-pub(super) fn route(plan: &Plan) -> Result<Route, Error> {
-    let path = &plan.api.get_path;
+/// Cuts the path of objects at the place of the name, where they have one.
+pub(super) fn route(plan: &Plan) -> Result<Option<Route>, Error> {
+    let Some(server) = plan.source.server() else { return Ok(None) };
+    let path = &server.api.get_path;
     let (mark, keep) = match path.contains("{+name}") {
         true => ("{+name}", Keep::UNRESERVED_AND_SLASH),
         false => ("{name}", Keep::UNRESERVED),
@@ -228,11 +237,11 @@ pub(super) fn route(plan: &Plan) -> Result<Route, Error> {
         return Err(Error::usage(format!("--get-path '{path}'"), "has no place for the name")
             .hint("write `{name}` where the name goes, as in /get/{name}"));
     };
-    let before = format!("{}{before}", plan.url.base);
+    let before = format!("{}{before}", server.url.base);
     for part in [&before, behind] {
         if !part.bytes().all(|b| b.is_ascii_graphic()) || !before.starts_with('/') {
             return Err(Error::usage(format!("--get-path '{path}'"), "not the path of a URL"));
         }
     }
-    Ok(Route { before: before.into(), behind: behind.into(), keep })
+    Ok(Some(Route { before: before.into(), behind: behind.into(), keep }))
 }

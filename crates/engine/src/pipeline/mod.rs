@@ -19,7 +19,7 @@ mod site;
 mod worker;
 
 pub use crate::sink::{Format, ShardSize};
-pub use plan::{MaxFailures, Only, Plan};
+pub use plan::{MaxFailures, Only, Plan, Server, Source};
 
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
@@ -65,7 +65,7 @@ impl Run {
         let plan = plan.settle(files)?;
         let route = core::route(&plan)?;
         let dest = Arc::new(Destination::prepare(&plan.dest)?);
-        let record = match Record::new(&plan, &route, Arc::clone(&dest)) {
+        let record = match Record::new(&plan, route.as_ref(), Arc::clone(&dest)) {
             Ok(record) => record,
             Err(error) => {
                 if let Ok(dest) = Arc::try_unwrap(dest) {
@@ -85,7 +85,7 @@ impl Run {
         let report = Arc::new(Report::new(plan.cores, record.before()));
         let control = Arc::new(Control::default());
         let (send, ended) = mpsc::channel();
-        let origins = Arc::new(Origins::new(true, plan.seed));
+        let origins = Arc::new(Origins::new(plan.source.server().is_some(), plan.seed));
         let run = Self {
             report: Arc::clone(&report),
             control: Arc::clone(&control),
@@ -140,7 +140,7 @@ impl Run {
 /// Runs all cores to their end and draws up the balance.
 fn conduct(
     plan: Plan,
-    route: &worker::Route,
+    route: &Option<worker::Route>,
     dest: Arc<Destination>,
     record: Arc<Record>,
     report: &Arc<Report>,
@@ -265,7 +265,7 @@ type Total = (hdrhistogram::Histogram<u64>, Option<u64>);
 
 fn run_cores(
     plan: &Arc<Plan>,
-    route: &worker::Route,
+    route: &Option<worker::Route>,
     dest: &Arc<Destination>,
     record: &Arc<Record>,
     report: &Arc<Report>,

@@ -3,6 +3,7 @@
 use crate::schedule::RetryPolicy;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
+use crate::source::list::ListSpec;
 use crate::wire::Patience;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,12 +19,8 @@ use windrow_model::{Error, FailureClass};
 /// What a run is to do. [`Plan::new`] has the defaults of the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The server.
-    pub url: Url,
-    /// Shape of its API.
-    pub api: Api,
-    /// The names come from this `failures.jsonl` and not from a listing.
-    pub failed_list: Option<PathBuf>,
+    /// Where the objects are.
+    pub source: Source,
     /// The directory to write to.
     pub dest: PathBuf,
     /// Form of the output.
@@ -48,6 +45,11 @@ pub struct Plan {
     pub memory: u64,
     /// A larger object fails, with class `too_large`.
     pub max_object_size: u64,
+    /// Requests under way to one server; `None` for no such bound.
+    pub per_host: Option<usize>,
+    /// The list may be another than that of the earlier run: its pages are found by counting, and
+    /// objects by their names.
+    pub resume_by_name: bool,
     /// Redirects of one object that are followed.
     pub max_redirect: u32,
     /// A redirect from https to http is followed too.
@@ -74,6 +76,48 @@ pub struct Plan {
     pub(super) held_files: usize,
     /// Full packs without a name that there is room for on each core; settled before a run.
     pub(super) held_packs: usize,
+}
+
+/// Where the objects of a run are.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// At one server, that has a listing.
+    Server(Box<Server>),
+    /// At the addresses of a list.
+    List(Box<ListSpec>),
+}
+
+/// A server with a listing.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The server, and the path before those of its API.
+    pub url: Url,
+    /// Shape of its API.
+    pub api: Api,
+    /// The names come from this `failures.jsonl` and not from the listing.
+    pub failed_list: Option<PathBuf>,
+}
+
+impl Source {
+    /// The server, if there is one.
+    pub(super) fn server(&self) -> Option<&Server> {
+        match self {
+            Self::Server(server) => Some(server),
+            Self::List(_) => None,
+        }
+    }
+}
+
+impl From<Url> for Source {
+    fn from(url: Url) -> Self {
+        Self::Server(Box::new(Server { url, api: Api::default(), failed_list: None }))
+    }
+}
+
+impl From<ListSpec> for Source {
+    fn from(list: ListSpec) -> Self {
+        Self::List(Box::new(list))
+    }
 }
 
 /// What of an earlier run to take up.
@@ -109,11 +153,9 @@ impl MaxFailures {
 
 impl Plan {
     /// A plan with the defaults.
-    pub fn new(url: Url, dest: impl Into<PathBuf>, format: Format) -> Self {
+    pub fn new(source: impl Into<Source>, dest: impl Into<PathBuf>, format: Format) -> Self {
         Self {
-            url,
-            api: Api::default(),
-            failed_list: None,
+            source: source.into(),
             dest: dest.into(),
             format,
             shard_size: ShardSize { objects: 10_000, bytes: 256 << 20 },
@@ -131,6 +173,8 @@ impl Plan {
             connect_timeout: Duration::from_secs(10),
             memory: 256 << 20,
             max_object_size: OBJECT_BYTES,
+            per_host: None,
+            resume_by_name: false,
             max_redirect: REDIRECTS,
             insecure_redirect: false,
             limit: None,
@@ -206,12 +250,16 @@ impl Plan {
 
     /// The source, for people and for the run's file.
     pub(super) fn source(&self) -> String {
-        match &self.failed_list {
-            Some(path) => {
-                let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-                whole.display().to_string()
-            }
-            None => self.url.to_string(),
+        let whole = |path: &PathBuf| match path.to_str() {
+            Some("-") => "-".to_owned(),
+            _ => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        };
+        match &self.source {
+            Source::Server(server) => match &server.failed_list {
+                Some(path) => whole(path),
+                None => server.url.to_string(),
+            },
+            Source::List(list) => list.inputs.iter().map(whole).collect::<Vec<_>>().join(" "),
         }
     }
 
@@ -223,6 +271,11 @@ impl Plan {
             "{cores} cores, {connections} connections, {pipeline} requests in flight on each; \
              bodies above {spool} KiB go by way of the disk"
         )
+    }
+
+    /// Requests of one core to one server.
+    pub(super) fn most_each(&self) -> usize {
+        self.per_host.map_or(usize::MAX, |most| most.div_ceil(self.cores))
     }
 
     /// Connections of one core.

@@ -1,7 +1,7 @@
 //! Joins the ledger with the rest: which run this is, what is known of it, and the books of the
 //! cores.
 
-use super::plan::{Only, Plan};
+use super::plan::{Only, Plan, Server, Source};
 use super::worker::Route;
 use crate::disk::{Dir, Disk, Synced};
 use crate::ledger::{self, CoreLedger, Failed, FailureLog, Ledger, ListingLog, Past, State};
@@ -25,7 +25,8 @@ pub(super) struct Record {
     past: Option<Past>,
     format: Format,
     cores: usize,
-    urls: Urls,
+    /// Where all objects are at one server.
+    urls: Option<Urls>,
     opened: OnceLock<Opened>,
 }
 
@@ -55,7 +56,7 @@ impl Record {
     ///
     /// # Errors
     /// The destination holds another run, or one whose ledger is damaged.
-    pub(super) fn new(plan: &Plan, route: &Route, dest: Arc<Destination>) -> Result<Self, Error> {
+    pub(super) fn new(plan: &Plan, route: Option<&Route>, dest: Arc<Destination>) -> Result<Self, Error> {
         let run = run_file(plan);
         let mut own = run.clone();
         let earlier = dest.earlier().filter(|_| !plan.fresh);
@@ -64,7 +65,12 @@ impl Record {
         let past = match earlier {
             None => None,
             Some(earlier) => {
-                if let Some(difference) = run.difference(earlier) {
+                let mut known = run.clone();
+                if plan.resume_by_name {
+                    // The list was signed anew: perhaps it is another file.
+                    known.source.clone_from(&earlier.source);
+                }
+                if let Some(difference) = known.difference(earlier) {
                     return Err(Error::usage(
                         dest.path().display().to_string(),
                         "holds an earlier run",
@@ -84,29 +90,9 @@ impl Record {
             return Err(Error::usage("--only", "there is no earlier run in DEST")
                 .hint("leave it out to fetch everything"));
         }
-        let secret_free = |part: &[u8]| {
-            let part = String::from_utf8_lossy(part).into_owned();
-            // What a query holds may be a secret; what stands there for the name is not.
-            match part.split_once('?') {
-                Some((path, query)) => {
-                    let kept: Vec<_> = query.split('&').map(cut_value).collect();
-                    format!("{path}?{}", kept.join("&"))
-                }
-                None => part,
-            }
-        };
-        let behind = String::from_utf8_lossy(&route.behind).into_owned();
-        let behind = match (route.before.contains(&b'?'), behind.split_once('&')) {
-            (true, Some((own, query))) => {
-                let kept: Vec<_> = query.split('&').map(cut_value).collect();
-                format!("{own}&{}", kept.join("&"))
-            }
-            _ => secret_free(behind.as_bytes()),
-        };
-        let urls = Urls {
-            before: format!("{}{}", plan.url.origin, secret_free(&route.before)),
-            behind,
-            keep: route.keep,
+        let urls = match (plan.source.server(), route) {
+            (Some(server), Some(route)) => Some(Urls::of(server, route)),
+            _ => None,
         };
         let (format, cores) = (plan.format, plan.cores);
         Ok(Self { dest, run: own, past, format, cores, urls, opened: OnceLock::new() })
@@ -119,8 +105,11 @@ impl Record {
 
     /// What the addresses of this run's objects look like, secrets cut.
     pub(super) fn pattern(&self) -> Pattern {
-        let Urls { before, behind, keep } = &self.urls;
-        Pattern { before: before.clone(), behind: behind.clone(), keep: *keep }
+        let (before, behind, keep) = match &self.urls {
+            Some(Urls { before, behind, keep }) => (before.clone(), behind.clone(), *keep),
+            None => (String::new(), String::new(), Keep::UNRESERVED),
+        };
+        Pattern { before, behind, keep }
     }
 
     /// The destination's directories.
@@ -224,12 +213,21 @@ impl Record {
         &self,
         ordinal: Ordinal,
         name: &[u8],
+        place: Place<'_>,
         attempts: u32,
         failure: Failure,
     ) -> Result<(), Errno> {
         let Some(opened) = self.opened.get() else { return Err(Errno::NODATA) };
-        let url = self.urls.url(name);
-        opened.failures.record(Failed { ordinal, name, url: &url, attempts, failure })
+        let url = match (&self.urls, place) {
+            (Some(urls), _) => urls.url(name),
+            (None, Place::Url(url)) => url.to_owned(),
+            (None, Place::Line(_) | Place::Unknown) => String::new(),
+        };
+        let line = match place {
+            Place::Line(line) => Some(line),
+            _ => None,
+        };
+        opened.failures.record(Failed { ordinal, name, url: &url, line, attempts, failure })
     }
 
     /// Hands the lines of failures to the disk.
@@ -241,7 +239,45 @@ impl Record {
     }
 }
 
+/// Where an object is, as far as the source's one server does not say it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'p> {
+    /// At this address, secrets cut.
+    Url(&'p str),
+    /// At none: the line with this number is malformed.
+    Line(u64),
+    /// Nobody knows here.
+    Unknown,
+}
+
 impl Urls {
+    fn of(server: &Server, route: &Route) -> Self {
+        let secret_free = |part: &[u8]| {
+            let part = String::from_utf8_lossy(part).into_owned();
+            // What a query holds may be a secret; what stands there for the name is not.
+            match part.split_once('?') {
+                Some((path, query)) => {
+                    let kept: Vec<_> = query.split('&').map(cut_value).collect();
+                    format!("{path}?{}", kept.join("&"))
+                }
+                None => part,
+            }
+        };
+        let behind = String::from_utf8_lossy(&route.behind).into_owned();
+        let behind = match (route.before.contains(&b'?'), behind.split_once('&')) {
+            (true, Some((own, query))) => {
+                let kept: Vec<_> = query.split('&').map(cut_value).collect();
+                format!("{own}&{}", kept.join("&"))
+            }
+            _ => secret_free(behind.as_bytes()),
+        };
+        Self {
+            before: format!("{}{}", server.url.origin, secret_free(&route.before)),
+            behind,
+            keep: route.keep,
+        }
+    }
+
     fn url(&self, name: &[u8]) -> String {
         let mut url = self.before.clone().into_bytes();
         percent::encode_into(name, &self.keep, &mut url);
@@ -285,14 +321,19 @@ fn wanted(state: &State, only: &Only) -> RoaringTreemap {
 
 /// What makes this run this run.
 fn run_file(plan: &Plan) -> RunFile {
-    let api = &plan.api;
-    let details = [
-        ("list-path", without_query(&api.list_path)),
-        ("get-path", without_query(&api.get_path)),
-        ("names-field", api.names_field.clone()),
-        ("marker-field", api.marker_fields.join(",")),
-        ("marker-param", api.marker_param.clone()),
-    ];
+    let details = match &plan.source {
+        Source::Server(server) => {
+            let api = &server.api;
+            vec![
+                ("list-path", without_query(&api.list_path)),
+                ("get-path", without_query(&api.get_path)),
+                ("names-field", api.names_field.clone()),
+                ("marker-field", api.marker_fields.join(",")),
+                ("marker-param", api.marker_param.clone()),
+            ]
+        }
+        Source::List(list) => list.describe(),
+    };
     let time = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos());
@@ -302,7 +343,7 @@ fn run_file(plan: &Plan) -> RunFile {
         run: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed)),
         format: plan.format.name().to_owned(),
         source: plan.source(),
-        details: details.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
+        details: details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
     }
 }
 
@@ -350,7 +391,7 @@ impl Book for CoreBook {
     }
 
     fn rejected(&mut self, ordinal: Ordinal, name: &[u8], failure: Failure) -> Result<(), Errno> {
-        self.record.failed(ordinal, name, 1, failure)?;
+        self.record.failed(ordinal, name, Place::Unknown, 1, failure)?;
         self.ledger()?.failed(&mut [FailedObject::new(ordinal, failure, 1)])
     }
 

@@ -3,7 +3,7 @@
 use super::body::{Bodies, Incoming};
 use super::flights::{FlightId, Flights};
 use super::plan::MaxFailures;
-use super::record::Record;
+use super::record::{Place, Record};
 use super::roster::Roster;
 use super::site::{Here, Sites};
 use crate::report::Report;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use windrow_model::limits::{HEDGE_BYTES, NAME_BYTES, REFERENCE_BYTES};
 use windrow_model::percent::{self, Keep};
+use windrow_model::task::Details;
 use windrow_model::{Error, FailedObject, Failure, FailureClass, Lease};
 
 /// Path of an object: what stands before and behind its name, and how the name is encoded.
@@ -304,7 +305,20 @@ impl Worker {
     /// Writes down that an object failed for good.
     fn fail(&mut self, ticket: Ticket, failure: Failure) {
         let (ordinal, attempts) = (ticket.ordinal(), ticket.attempts());
-        let told = self.record.failed(ordinal, ticket.name(), attempts, failure);
+        let told = match ticket.details() {
+            None => {
+                let place = Place::Unknown;
+                self.record.failed(ordinal, ticket.name(), place, attempts, failure)
+            }
+            Some((details, at)) => {
+                let url = shown(details, at);
+                let place = match details.malformed(at) {
+                    Some(line) => Place::Line(line.line),
+                    None => Place::Url(&url),
+                };
+                self.record.failed(ordinal, ticket.name(), place, attempts, failure)
+            }
+        };
         let recorded = told
             .map_err(|errno| {
                 let why = std::io::Error::from(errno);
@@ -503,6 +517,14 @@ impl Worker {
 
 /// Where a server sends a request on to.
 pub(super) type Hop = (crate::schedule::Key, crate::schedule::Detour);
+
+/// The address of an object for people, secrets cut.
+fn shown(details: &Details, at: usize) -> String {
+    let origin = details.origin.get(at).and_then(|&origin| details.origins.get(origin as usize));
+    let target = details.targets.get(at).unwrap_or_default();
+    let target = crate::source::list::without_secrets(&String::from_utf8_lossy(target));
+    origin.map_or_else(String::new, |origin| format!("{origin}{target}"))
+}
 
 /// By what an object is asked for again, to see whether its server is back.
 fn reference(ticket: &Ticket) -> &[u8] {

@@ -1,0 +1,246 @@
+//! Reads the listing of a server, page by page.
+
+use super::super::plan::{Plan, Server};
+use super::{Lister, Read};
+use crate::rt::{Control, TICK};
+use crate::schedule::{Fault, Origin, Probe, RetryPolicy};
+use crate::source::{Listing, ListingError};
+use crate::wire::{Client, Fetched};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use windrow_model::limits::PAGE_BYTES;
+use windrow_model::task::Names;
+use windrow_model::{Error, Failure, FailureClass};
+
+pub(super) struct ServerReader {
+    server: Server,
+    retry: RetryPolicy,
+    control: Arc<Control>,
+    origin: Arc<Origin>,
+    client: Client,
+    listing: Listing,
+}
+
+impl ServerReader {
+    pub(super) fn new(
+        plan: &Plan,
+        server: &Server,
+        lister: &Lister,
+        control: Arc<Control>,
+    ) -> Self {
+        let client = Client::new(
+            Rc::clone(&lister.target),
+            lister.template.clone(),
+            plan.connect_timeout,
+            plan.patience,
+            PAGE_BYTES as u64,
+        );
+        Self {
+            server: server.clone(),
+            retry: plan.retry,
+            control,
+            origin: Arc::clone(&lister.origin),
+            client,
+            listing: Listing::new(server.api.clone(), server.url.base.as_str()),
+        }
+    }
+
+    /// Goes to the page of a marker; `None` stands for the first.
+    pub(super) fn enter(&mut self, marker: Option<String>) {
+        let (api, base) = (self.server.api.clone(), self.server.url.base.as_str());
+        self.listing = Listing::enter(api, base, marker);
+    }
+
+    /// Reads the page where the reader is; `None` behind the last.
+    pub(super) async fn read(&mut self) -> Result<Option<Read>, Error> {
+        let Some(path) = self.listing.request() else { return Ok(None) };
+        let asked = self.listing.marker().map(str::to_owned);
+        let sheet = self.page(&path).await?.into();
+        let next = self.listing.marker().map(str::to_owned);
+        Ok(Some(Read { sheet, asked, next }))
+    }
+
+    fn is_first(&self) -> bool {
+        self.listing.pages() == 0
+    }
+
+    /// One page, asked for again while the failure may pass. Like an object, it is not blamed for
+    /// an outage, once the source has answered at all.
+    async fn page(&mut self, path: &[u8]) -> Result<Names, Error> {
+        let mut began = Instant::now();
+        let mut attempts = 0;
+        loop {
+            let trial = self.wait_for_origin(self.is_first()).await;
+            let sent = Instant::now();
+            let answer = self.client.get(path).await;
+            let now = Instant::now();
+            let failure = match answer {
+                Ok(fetched) => match Failure::of_status(fetched.status) {
+                    None => {
+                        if trial {
+                            self.origin.probe_answered(sent, now, &Probe::Trial);
+                        }
+                        match self.listing.accept(&fetched.body) {
+                            Ok(names) => return Ok(names),
+                            Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
+                        }
+                    }
+                    Some(failure) if !failure.retry() => {
+                        return Err(self.refused(path, &fetched, failure, self.is_first()));
+                    }
+                    Some(failure) => {
+                        if let Some(pause) = fetched.retry_after {
+                            self.origin.pause(now, pause, failure);
+                        }
+                        failure
+                    }
+                },
+                // At the first contact nobody listening is a wrong address, not bad luck.
+                Err(failure)
+                    if !failure.retry()
+                        || (self.is_first() && failure.class == FailureClass::Connect) =>
+                {
+                    return Err(self.unreachable(path, failure));
+                }
+                Err(failure) => failure,
+            };
+            if trial {
+                self.origin.probe_failed(sent, now, &Probe::Trial);
+            }
+            attempts += 1;
+            let random =
+                u64::from(std::process::id()) << 32 | u64::from(began.elapsed().subsec_nanos());
+            let random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let wait = self.retry.wait(attempts, began.elapsed(), random);
+            if wait.is_none() && (self.is_first() || !self.is_outage(sent, now, failure).await)
+            {
+                return Err(self.unreachable(path, failure));
+            }
+            if wait.is_none() {
+                (attempts, began) = (0, Instant::now());
+            }
+            tokio::time::sleep(wait.unwrap_or_default()).await;
+            if self.control.stopping() {
+                return Err(self.unreachable(path, failure));
+            }
+        }
+    }
+
+    /// Whether the origin was down when a page failed for the last time that it may. Where that
+    /// is not known, the cores' probe tells.
+    async fn is_outage(&self, sent: Instant, failed: Instant, failure: Failure) -> bool {
+        loop {
+            match self.origin.fault(sent, failed) {
+                Fault::Origin => return true,
+                Fault::Object => return false,
+                Fault::Unknown => self.origin.suspect(failed, Instant::now(), failure),
+            }
+            if !self.origin.has_reference() || self.control.stopping() {
+                return true;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// The listing waits like every other request. True if it goes as the probe: while nothing
+    /// was fetched, the cores may have nothing to ask for.
+    async fn wait_for_origin(&self, first: bool) -> bool {
+        loop {
+            let now = Instant::now();
+            let free = match first {
+                true => self.origin.paused_for(now).is_zero(),
+                false => self.origin.flows(now),
+            };
+            if free || self.control.stopping() {
+                return false;
+            }
+            if !first && !self.origin.has_reference() && self.origin.probe(now, true).is_some() {
+                return true;
+            }
+            // In steps, so that a wish to stop is heard.
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// The address for people, without the query of `--list-path`: it may be signed.
+    fn shown(&self, path: &[u8]) -> String {
+        let path = String::from_utf8_lossy(path);
+        let path = match self.server.api.list_path.split_once('?') {
+            Some((_, query)) => path.replacen(&format!("?{query}"), "?...", 1),
+            None => path.into_owned(),
+        };
+        format!("{}{path}", self.server.url.origin)
+    }
+
+    fn unreachable(&self, path: &[u8], failure: Failure) -> Error {
+        let error = Error::environment(self.shown(path), "cannot read the listing").why(failure);
+        match failure.class {
+            FailureClass::Connect => {
+                error.hint("is the server running, and on this port? `windrow serve` starts one")
+            }
+            _ => error,
+        }
+    }
+
+    /// The server answered, but with a status that no other attempt will change.
+    fn refused(&self, path: &[u8], fetched: &Fetched, failure: Failure, first: bool) -> Error {
+        let error = Error::usage(self.shown(path), "cannot read the listing").why(failure);
+        let error = match (failure.class, &fetched.location) {
+            (FailureClass::Redirect, Some(location)) => {
+                return error.hint(format!(
+                    "the server points to `{}`: give that address as SOURCE",
+                    without_secrets(location).escape_debug()
+                ));
+            }
+            _ => error,
+        };
+        match failure.class {
+            FailureClass::NotFound if first => error.hint(
+                "SOURCE is a server with a listing; where its paths differ, say so: \
+                 --list-path /list --get-path /get/{name}",
+            ),
+            FailureClass::Forbidden => {
+                error.hint("does it want a key? --header 'Authorization: ...' sends one")
+            }
+            _ => error,
+        }
+    }
+
+    /// The server answered with something that is no page.
+    fn not_a_listing(&self, path: &[u8], fetched: &Fetched, error: &ListingError) -> Error {
+        let begin = String::from_utf8_lossy(&fetched.body[..fetched.body.len().min(30)]);
+        let kind = fetched.content_type.as_deref().unwrap_or("no content type");
+        let fields = (&self.server.api.names_field, self.server.api.marker_fields.join("` or `"));
+        let hint = if error.is_paging() {
+            format!(
+                "the server's paging is broken, or it wants the marker in another parameter than \
+                 `{}`: --marker-param",
+                self.server.api.marker_param
+            )
+        } else {
+            format!(
+                "asked for JSON with names in `{}` and the next marker in `{}`, got {} that begins \
+                 with `{}`; --names-field, --marker-field and --list-path say what your server has",
+                fields.0,
+                fields.1,
+                kind.escape_debug(),
+                begin.escape_debug()
+            )
+        };
+        Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
+    }
+}
+
+/// An address without what may be secret in it: user, query, fragment.
+fn without_secrets(address: &str) -> String {
+    let plain = address.split(['?', '#']).next().unwrap_or_default();
+    match plain.split_once("//") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}//{host}{path}")
+        }
+        None => plain.to_owned(),
+    }
+}
