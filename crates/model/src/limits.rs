@@ -260,3 +260,22 @@ pub const REDIRECTS: u32 = 5;
 
 /// Pages of a list that are read ahead of the queue of leases.
 pub const LIST_PAGES: usize = 2;
+
+/// Objects of one page of a URL list, at most.
+pub const LIST_PAGE_OBJECTS: usize = 1000;
+
+/// Bytes of a URL list that make one page, at most, where its lines are long.
+pub const LIST_PAGE_BYTES: usize = 4 << 20;
+
+/// Bytes of one line of a URL list (of one record, where fields are quoted), at most; a longer one
+/// fails its object.
+pub const LIST_LINE_BYTES: usize = 1 << 20;
+
+/// Bytes of a URL list that are read at once.
+pub const LIST_READ_BYTES: usize = 256 << 10;
+
+/// Bytes of a URL in a list, at most, as written; a longer one fails its object.
+pub const LIST_URL_BYTES: usize = 32 << 10;
+
+/// Bytes of a host's name (RFC 1035 section 2.3.4).
+pub const HOST_BYTES: usize = 255;

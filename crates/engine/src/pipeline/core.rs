@@ -136,15 +136,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
     let ticker = spawn_local(tick(Rc::clone(&worker), Rc::clone(&watchdog), Rc::clone(&over)));
     let reader = source.map(|queue| {
-        spawn_local(feed::list(feed::Feed {
-            plan,
-            record,
-            sinks,
-            lister,
-            queue,
-            report,
-            control,
-        }))
+        spawn_local(feed::list(feed::Feed { plan, record, sinks, lister, queue, report, control }))
     });
 
     loop {

@@ -56,7 +56,11 @@ impl Record {
     ///
     /// # Errors
     /// The destination holds another run, or one whose ledger is damaged.
-    pub(super) fn new(plan: &Plan, route: Option<&Route>, dest: Arc<Destination>) -> Result<Self, Error> {
+    pub(super) fn new(
+        plan: &Plan,
+        route: Option<&Route>,
+        dest: Arc<Destination>,
+    ) -> Result<Self, Error> {
         let run = run_file(plan);
         let mut own = run.clone();
         let earlier = dest.earlier().filter(|_| !plan.fresh);

@@ -1,9 +1,10 @@
 //! Sources: where tasks come from.
 //!
-//! A source is a state machine that says what to ask next and makes tasks of the answer; it does
-//! no I/O itself.
+//! A listing is a state machine that says what to ask next and makes tasks of the answer; it does
+//! no I/O itself. A list of URLs is read from files, on a thread of its own.
 
 mod failed;
+pub mod list;
 pub mod listing;
 mod page;
 mod trail;

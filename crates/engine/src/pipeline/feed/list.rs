@@ -5,8 +5,8 @@ use crate::source::list::{List, ListPage, ListSpec};
 use crate::source::{FailedList, Pattern};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
+use windrow_model::Error;
 use windrow_model::limits::LIST_PAGES;
-use windrow_model::{Error, Exit};
 
 /// A `failures.jsonl` of an earlier run.
 pub(super) struct FailedReader {
@@ -45,69 +45,54 @@ pub(super) struct ListReader {
     pages: Option<mpsc::Receiver<Result<ListPage, Error>>>,
     /// The page in front, that was read to see where it begins.
     front: Option<ListPage>,
-    /// A page was taken.
-    begun: bool,
+    /// Objects before the next page.
+    position: u64,
 }
 
 impl ListReader {
     pub(super) fn new(spec: &ListSpec, counts: bool) -> Self {
-        Self { spec: spec.clone(), counts, pages: None, front: None, begun: false }
+        Self { spec: spec.clone(), counts, pages: None, front: None, position: 0 }
     }
 
     /// Goes to the page of a marker; `None` stands for the first.
-    ///
-    /// What can be read only once is read on, up to that page.
     pub(super) async fn enter(&mut self, marker: Option<String>) -> Result<(), Error> {
-        let forward = self.counts || self.spec.is_stream();
-        if !forward {
-            self.begun = false;
-            self.front = None;
+        let wanted = match &marker {
+            Some(marker) => self.spec.position(marker)?,
+            None => 0,
+        };
+        if !self.counts {
+            (self.position, self.front) = (wanted, None);
             return self.open(marker);
         }
-        if self.pages.is_none() || (marker.is_none() && self.begun) {
-            if self.begun && self.spec.is_stream() {
-                return Err(Error::usage("-", "standard input cannot be read twice")
-                    .hint("the list has changed since the earlier run: give it as a file"));
-            }
-            (self.begun, self.front) = (false, None);
+        if self.pages.is_none() || wanted < self.position {
+            (self.position, self.front) = (0, None);
             self.open(None)?;
         }
-        let Some(marker) = marker else { return Ok(()) };
-        let wanted = self.spec.position(&marker)?;
-        loop {
-            let page = match self.front.take() {
-                Some(page) => page,
-                None => match self.receive().await? {
-                    Some(page) => page,
-                    None => return Ok(()),
-                },
-            };
+        while let Some(page) = self.receive().await? {
             let at = match &page.asked {
                 Some(asked) => self.spec.position(asked)?,
                 None => 0,
             };
+            self.position = at;
             if at >= wanted {
                 self.front = Some(page);
-                return Ok(());
+                break;
             }
-            self.begun = true;
         }
+        Ok(())
     }
 
     pub(super) async fn read(&mut self) -> Result<Option<Read>, Error> {
-        self.begun = true;
-        let page = match self.front.take() {
-            Some(page) => page,
-            None => match self.receive().await? {
-                Some(page) => page,
-                None => return Ok(None),
-            },
-        };
+        let Some(page) = self.receive().await? else { return Ok(None) };
+        self.position += page.sheet.names.len() as u64;
         let ListPage { sheet, asked, next } = page;
         Ok(Some(Read { sheet, asked, next }))
     }
 
     async fn receive(&mut self) -> Result<Option<ListPage>, Error> {
+        if let Some(page) = self.front.take() {
+            return Ok(Some(page));
+        }
         match &mut self.pages {
             Some(pages) => pages.recv().await.transpose(),
             None => Ok(None),

@@ -129,6 +129,13 @@ impl Feed {
     /// there is more to list.
     async fn again(&self, reader: &mut Reader) -> Result<Option<Place>, Error> {
         let Some(past) = self.record.past() else { return Ok(None) };
+        if let Source::List(list) = &self.plan.source
+            && list.is_stream()
+            && !(past.pages.open.is_empty() && past.pages.end.is_some())
+        {
+            // What is read only once is read from its beginning, and goes by name.
+            return self.relist_from(0, None).map(Some);
+        }
         // An earlier process read the listing anew from here on, and did not come to its end:
         // what it listed since goes by name still.
         let anew = past.pages.forgotten.iter().map(|range| range.start).min();
@@ -244,32 +251,38 @@ impl Feed {
 
     /// A page is not what it was: from it on everything is listed anew, and goes by name.
     fn relist(&self, page: &PageRecord) -> Result<Place, Error> {
-        let Some(past) = self.record.past() else { return Ok(Place::default()) };
-        let next = past.pages.next;
-        let known = self.known(past)?;
-        if let Some(log) = self.record.listing() {
-            log.relist(page.first, next, page.marker.as_deref()).map_err(unrecorded)?;
-        }
-        // What was listed there and is not stored is forgotten.
-        let settled = past.state.stored.range_cardinality(page.first..next)
-            + past.state.skipped.range_cardinality(page.first..next);
-        let forgotten = next - page.first - settled;
-        self.report.listed.fetch_sub(forgotten, Ordering::AcqRel);
-        let mut unhanded = forgotten;
-        for (class, failed) in &past.state.failed {
-            // Those that stay failed are not among the unhanded, and are taken back too.
-            let stay = failed - &past.reopen;
-            let count = stay.range_cardinality(page.first..next);
-            self.report.forget_failed(*class, count);
-            unhanded -= count;
-        }
-        self.report.unhanded.fetch_sub(unhanded, Ordering::AcqRel);
+        let place = self.relist_from(page.first, page.marker.as_deref())?;
         self.report.note(format!(
             "the listing changed since the earlier run: it is read again from object {} on, and \
              what is stored under the same name is skipped",
             page.first
         ));
-        Ok(Place { marker: page.marker.clone(), skip: 0, next, known: Some(known) })
+        Ok(place)
+    }
+
+    /// From `first` on, that is at `marker`, everything is listed anew, and goes by name.
+    fn relist_from(&self, first: Ordinal, marker: Option<&str>) -> Result<Place, Error> {
+        let Some(past) = self.record.past() else { return Ok(Place::default()) };
+        let next = past.pages.next;
+        let known = self.known(past)?;
+        if let Some(log) = self.record.listing() {
+            log.relist(first, next, marker).map_err(unrecorded)?;
+        }
+        // What was listed there and is not stored is forgotten.
+        let settled = past.state.stored.range_cardinality(first..next)
+            + past.state.skipped.range_cardinality(first..next);
+        let forgotten = next - first - settled;
+        self.report.listed.fetch_sub(forgotten, Ordering::AcqRel);
+        let mut unhanded = forgotten;
+        for (class, failed) in &past.state.failed {
+            // Those that stay failed are not among the unhanded, and are taken back too.
+            let stay = failed - &past.reopen;
+            let count = stay.range_cardinality(first..next);
+            self.report.forget_failed(*class, count);
+            unhanded -= count;
+        }
+        self.report.unhanded.fetch_sub(unhanded, Ordering::AcqRel);
+        Ok(Place { marker: marker.map(str::to_owned), skip: 0, next, known: Some(known) })
     }
 
     /// What reads the source, not at any place yet.

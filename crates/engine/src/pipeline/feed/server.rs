@@ -113,8 +113,7 @@ impl ServerReader {
                 u64::from(std::process::id()) << 32 | u64::from(began.elapsed().subsec_nanos());
             let random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let wait = self.retry.wait(attempts, began.elapsed(), random);
-            if wait.is_none() && (self.is_first() || !self.is_outage(sent, now, failure).await)
-            {
+            if wait.is_none() && (self.is_first() || !self.is_outage(sent, now, failure).await) {
                 return Err(self.unreachable(path, failure));
             }
             if wait.is_none() {
