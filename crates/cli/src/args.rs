@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use windrow_engine::pipeline::{MaxFailures, Only};
+use windrow_engine::source::list::{DigestKind, Form};
 use windrow_engine::{Format, ShardSize};
 use windrow_model::FailureClass;
 use windrow_server::Faults;
@@ -17,6 +18,8 @@ use windrow_server::Faults;
   windrow demo                                  try it: serve, fetch and check a million objects
   windrow get http://host:8080 -o out/          empty a file server into files
   windrow get http://host:8080 -o out/ --format tar --pipeline 64
+  windrow get urls.txt -o images/ --sample 1000
+  windrow get urls.parquet -o docs/ --format tar --rate 500/s
   windrow status out/                           how a run stands, and how to go on with it
   windrow verify out/                           read all of it again, and compare
   windrow serve --dir some/folder               serve a folder to windrow or anybody
@@ -55,10 +58,11 @@ pub(crate) enum Command {
 /// `windrow get`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
-    /// Where the objects are: http://HOST:PORT/BASE, a server with a listing (port and base may be
-    /// left out), or the failures.jsonl of an earlier run
-    #[arg(env = "WINDROW_SOURCE")]
-    pub(crate) source: String,
+    /// Where the objects are: http(s)://HOST:PORT/BASE, a server with a listing (port and base may be
+    /// left out); or lists of URLs: .txt, .csv, .tsv, .jsonl or .parquet files, .gz or .zst too, a
+    /// folder of them, `-` for standard input, the failures.jsonl of an earlier run
+    #[arg(env = "WINDROW_SOURCE", required = true, num_args = 1.., value_delimiter = None)]
+    pub(crate) source: Vec<String>,
 
     /// Directory to write to
     #[arg(short, long = "output", value_name = "DEST", env = "WINDROW_OUTPUT")]
@@ -162,7 +166,23 @@ pub(crate) struct Get {
     pub(crate) fresh: bool,
 
     #[command(flatten)]
+    pub(crate) list: ListArgs,
+
+    #[command(flatten)]
     pub(crate) api: Api,
+
+    /// Requests under way to one host, at most [default: no such bound]
+    #[arg(long, value_name = "N", env = "WINDROW_CONCURRENCY_PER_HOST")]
+    pub(crate) concurrency_per_host: Option<usize>,
+
+    /// Redirects of one object that are followed; headers given here never leave the host that
+    /// SOURCE names
+    #[arg(long, value_name = "N", default_value_t = 5, env = "WINDROW_MAX_REDIRECT")]
+    pub(crate) max_redirect: u32,
+
+    /// Follow redirects from https to http too
+    #[arg(long, env = "WINDROW_INSECURE_REDIRECT")]
+    pub(crate) insecure_redirect: bool,
 
     /// A header line to send with every request; may be given again
     #[arg(long, value_name = "K: V", env = "WINDROW_HEADER")]
@@ -194,6 +214,74 @@ pub(crate) struct Show {
     /// Say also what was chosen: cores, connections
     #[arg(short, long, env = "WINDROW_VERBOSE")]
     pub(crate) verbose: bool,
+}
+
+/// What a list of URLs looks like.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Lists of URLs")]
+pub(crate) struct ListArgs {
+    /// How a list is written [default: by its extension, txt for standard input]
+    #[arg(long, value_name = "FORM", env = "WINDROW_LIST_FORMAT", value_parser = parse_form)]
+    pub(crate) list_format: Option<Form>,
+
+    /// Column of the URLs [default: url, uri or link, or the only one]
+    #[arg(long, value_name = "NAME", env = "WINDROW_URL_COL")]
+    pub(crate) url_col: Option<String>,
+
+    /// Column of the names under which objects are stored [default: see --name]
+    #[arg(long, value_name = "NAME", env = "WINDROW_NAME_COL")]
+    pub(crate) name_col: Option<String>,
+
+    /// Names without a column: HOST/PATH?QUERY of the URL without its signature, or the position in
+    /// the list
+    #[arg(long, default_value = "url", env = "WINDROW_NAME", value_enum)]
+    pub(crate) name: NameArg,
+
+    /// Column of the sizes in bytes; a body of another size fails
+    #[arg(long, value_name = "NAME", env = "WINDROW_SIZE_COL")]
+    pub(crate) size_col: Option<String>,
+
+    /// Column of the checksums (hex or base64), and their kind: md5, sha1, sha256, crc32, crc32c
+    #[arg(long, value_name = "NAME:KIND", env = "WINDROW_VERIFY_COL", value_parser = parse_verify)]
+    pub(crate) verify_col: Option<(String, DigestKind)>,
+
+    /// Fetch N objects of the list, drawn at random
+    #[arg(long, value_name = "N", env = "WINDROW_SAMPLE")]
+    pub(crate) sample: Option<u64>,
+
+    /// What --sample draws: the same seed, the same objects
+    #[arg(long, value_name = "S", default_value_t = 0, env = "WINDROW_SEED")]
+    pub(crate) seed: u64,
+
+    /// `name`: the list was made anew (signed again, another file); objects are known by their names
+    #[arg(long, value_name = "HOW", env = "WINDROW_RESUME_BY", value_enum)]
+    pub(crate) resume_by: Option<ResumeBy>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NameArg {
+    /// HOST[:PORT]/PATH[?QUERY], without what signs it
+    Url,
+    /// The position in the list, from 0 on, in 12 digits, and the URL's extension
+    Ordinal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResumeBy {
+    /// By the names of the objects
+    Name,
+}
+
+fn parse_form(text: &str) -> Result<Form, String> {
+    let names = || Form::ALL.map(|(name, _)| name).join(", ");
+    Form::named(text).ok_or_else(|| format!("one of {}", names()))
+}
+
+fn parse_verify(text: &str) -> Result<(String, DigestKind), String> {
+    let wrong = || "COLUMN:KIND, as in checksum:md5; kinds are md5, sha1, sha256, crc32, crc32c";
+    let (column, kind) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let kind = DigestKind::named(kind).ok_or_else(wrong)?;
+    Ok((column.to_owned(), kind))
 }
 
 /// The shape of the listing server's API.

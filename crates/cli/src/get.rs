@@ -1,16 +1,17 @@
 //! `windrow get`: flags to a plan, the plan run to its end.
 
 use crate::Outcome;
-use crate::args::{Get, OnError, ProgressArg, Show};
+use crate::args::{Get, NameArg, OnError, ProgressArg, Show};
 use crate::format::{bytes, count, duration};
 use crate::progress::{PERIOD, Progress, say};
 use crate::signals::Signals;
 use std::path::Path;
 use std::time::Duration;
-use windrow_engine::pipeline::MaxFailures;
+use windrow_engine::pipeline::{MaxFailures, Server, Source};
 use windrow_engine::report::Summary;
 use windrow_engine::schedule::RetryPolicy;
 use windrow_engine::source;
+use windrow_engine::source::list::{ListSpec, Naming, Sample};
 use windrow_engine::wire::Patience;
 use windrow_engine::{Ended, Format, Plan, Run};
 use windrow_model::Error;
@@ -117,9 +118,9 @@ fn tell(summary: &Summary, failures: &str) {
 
 /// Makes a plan of what was typed.
 fn plan(args: &Get) -> Result<Plan, Error> {
-    let mut plan = match Path::new(&args.source) {
-        file if !args.source.contains("://") && file.is_file() => failed_list(args, file)?,
-        _ => listing(args)?,
+    let mut plan = match &args.source[..] {
+        [server] if server.contains("://") => listing(args, server)?,
+        sources => lists(args, sources)?,
     };
     plan.cores = args.cores.unwrap_or(0);
     if args.cores == Some(0) {
@@ -144,6 +145,10 @@ fn plan(args: &Get) -> Result<Plan, Error> {
     plan.memory = args.memory;
     plan.max_object_size = args.max_object_size;
     plan.limit = args.limit;
+    plan.per_host = args.concurrency_per_host;
+    plan.max_redirect = args.max_redirect;
+    plan.insecure_redirect = args.insecure_redirect;
+    plan.resume_by_name = args.list.resume_by.is_some();
     plan.max_failures = match args.on_error {
         OnError::Stop => Some(MaxFailures::Count(0)),
         OnError::Continue => args.max_failures,
@@ -170,44 +175,76 @@ fn plan(args: &Get) -> Result<Plan, Error> {
 }
 
 /// A server with a listing as the source.
-fn listing(args: &Get) -> Result<Plan, Error> {
-    let url = Url::parse(&args.source).map_err(|why| {
-        let error = Error::usage(&args.source, "not a source").why(why);
-        match args.source.starts_with("https://") {
-            true => error,
-            false => error.hint(
-                "SOURCE is a server with a listing, as in http://localhost:8080; \
-                 `windrow serve` starts one",
-            ),
-        }
+fn listing(args: &Get, source: &str) -> Result<Plan, Error> {
+    let url = Url::parse(source).map_err(|why| {
+        Error::usage(source, "not a source").why(why).hint(
+            "SOURCE is a server with a listing, as in http://localhost:8080 (`windrow serve` \
+             starts one), or a list of URLs",
+        )
     })?;
     if url.query.is_some() {
         return Err(Error::usage(url.to_string(), "has a query")
             .hint("SOURCE is the server's base; a query of the listing goes into --list-path"));
     }
-    let mut plan = Plan::new(url, &args.output, args.format.into());
-    plan.api = api(args)?;
-    Ok(plan)
+    let server = Server { url, api: api(args)?, failed_list: None };
+    Ok(Plan::new(Source::Server(Box::new(server)), &args.output, args.format.into()))
 }
 
-/// The failed objects of an earlier run as the source.
-fn failed_list(args: &Get, file: &Path) -> Result<Plan, Error> {
-    let own = args.output.join(".windrow");
-    if let (Ok(file), Ok(own)) = (file.canonicalize(), own.canonicalize())
-        && file.starts_with(own)
-    {
-        return Err(Error::usage(&args.source, "belongs to this destination").hint(
-            "to try again what failed there, run the first command again, with --only failed",
-        ));
+/// Lists of URLs as the source.
+fn lists(args: &Get, sources: &[String]) -> Result<Plan, Error> {
+    let own = args.output.join(".windrow").canonicalize().ok();
+    for source in sources {
+        if source.contains("://") {
+            return Err(Error::usage(source, "one of several sources")
+                .hint("a run has one server with a listing, or any number of lists"));
+        }
+        let path = Path::new(source);
+        if source != "-" && !path.exists() {
+            return Err(Error::usage(source, "no such file, and not the address of a server")
+                .hint(
+                    "SOURCE is a list of URLs, or a server with a listing, as in \
+                     http://localhost:8080; `windrow serve` starts one",
+                ));
+        }
+        if let (Ok(path), Some(own)) = (path.canonicalize(), &own)
+            && path.starts_with(own)
+        {
+            return Err(Error::usage(source, "belongs to this destination").hint(
+                "to try again what failed there, run the first command again, with --only failed",
+            ));
+        }
     }
     let given = args.api.get_path.as_str();
-    let given = (given != source::Api::default().get_path).then_some(given);
-    let found = source::whereabouts(file, given)?;
-    let mut plan = Plan::new(found.url, &args.output, args.format.into());
-    plan.api = api(args)?;
-    plan.api.get_path = found.get_path;
-    plan.failed_list = Some(file.to_owned());
-    Ok(plan)
+    if let [file] = sources
+        && given != source::Api::default().get_path
+    {
+        return failed_list(args, Path::new(file), given);
+    }
+    let list = &args.list;
+    let spec = ListSpec {
+        inputs: sources.iter().map(Into::into).collect(),
+        form: list.list_format,
+        url_col: list.url_col.clone(),
+        name_col: list.name_col.clone(),
+        size_col: list.size_col.clone(),
+        verify_col: list.verify_col.clone(),
+        naming: match list.name {
+            NameArg::Url => Naming::Url,
+            NameArg::Ordinal => Naming::Ordinal,
+        },
+        sample: list.sample.map(|count| Sample { count, seed: list.seed }),
+    };
+    Ok(Plan::new(spec, &args.output, args.format.into()))
+}
+
+/// The failed objects of an earlier run as the source, at a path that is said again: with what was
+/// secret in it.
+fn failed_list(args: &Get, file: &Path, get_path: &str) -> Result<Plan, Error> {
+    let found = source::whereabouts(file, Some(get_path))?;
+    let mut api = api(args)?;
+    api.get_path = found.get_path;
+    let server = Server { url: found.url, api, failed_list: Some(file.to_owned()) };
+    Ok(Plan::new(Source::Server(Box::new(server)), &args.output, args.format.into()))
 }
 
 fn api(args: &Get) -> Result<source::Api, Error> {

@@ -335,6 +335,8 @@ impl Desk {
     ) -> Verdict {
         self.out -= 1;
         let random = super::random(&mut self.random);
+        // One server of many that never answered anybody is not waited for.
+        let own = own || (self.access.is_expendable() && !self.access.was_ever_well());
         let policy = &self.policy;
         let trouble = ticket.trouble.get_or_insert_with(|| Trouble::new(failure, sent, now));
         trouble.settle(&self.access);
