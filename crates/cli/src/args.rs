@@ -8,7 +8,7 @@ use std::time::Duration;
 use windrow_engine::pipeline::{MaxFailures, Only};
 use windrow_engine::{Format, ShardSize};
 use windrow_model::FailureClass;
-use windrow_server::Faults;
+use windrow_server::{Allow, Faults, Knee};
 
 /// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
 #[derive(Debug, Parser)]
@@ -331,7 +331,22 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SPEC", env = "WINDROW_FAULTS")]
     pub(crate) faults: Option<Faults>,
 
-    /// Count requests and tell at /-/stats; --faults does, too
+    /// Allow so many requests for objects, as in 500/s or 60/m, and answer 429 to the others;
+    /// docs/FAULTS.md has the ways of counting
+    #[arg(long, value_name = "SPEC", env = "WINDROW_ALLOW")]
+    pub(crate) allow: Option<Allow>,
+
+    /// Work on K requests for objects at once, each as long as --latency says, while others wait;
+    /// `K,hard` answers 503 to the others, `K,slow` gets slower with each
+    #[arg(long, value_name = "K[,hard|slow]", env = "WINDROW_KNEE")]
+    pub(crate) knee: Option<Knee>,
+
+    /// Answer each request for an object up to so much later, by a chance that --seed decides
+    #[arg(long, value_name = "T", default_value = "0s", env = "WINDROW_JITTER",
+          value_parser = parse_duration)]
+    pub(crate) jitter: Duration,
+
+    /// Count requests and tell at /-/stats; --faults and the limits do, too
     #[arg(long, env = "WINDROW_STATS")]
     pub(crate) stats: bool,
 

@@ -39,6 +39,10 @@ pub(crate) fn run(args: &Serve) -> Outcome {
         latency: args.latency,
         threads: args.threads,
         faults: args.faults.clone(),
+        allow: args.allow.clone(),
+        knee: args.knee,
+        jitter: args.jitter,
+        seed: args.seed,
         stats: args.stats,
         ..Options::new(args.addr, content)
     })?;
@@ -51,6 +55,12 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     if let Some(faults) = &args.faults {
         // Set in the environment and forgotten, this would be a riddle.
         say(&format!("misbehaving on demand: {faults}"));
+    }
+    if let Some(allow) = &args.allow {
+        say(&format!("allowing {allow}"));
+    }
+    if let Some(knee) = &args.knee {
+        say(&format!("working on so many requests at once: {knee}"));
     }
 
     let orphaned = Arc::new(AtomicBool::new(false));

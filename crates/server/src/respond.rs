@@ -215,7 +215,7 @@ fn route(site: &Site, request: &Request<'_>, out: &mut Vec<u8>) -> Result<Option
             && path == STATS
         {
             page_into(request, out, |out| {
-                stage.stats_into(out);
+                stage.stats_into(query, out);
                 Ok(())
             })?;
             return Ok(None);

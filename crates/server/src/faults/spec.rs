@@ -165,6 +165,10 @@ impl Fault {
 }
 
 impl Refused {
+    pub(super) fn plain(status: u16) -> Self {
+        Self { status, retry_after: None }
+    }
+
     fn read(status: &str, retry_after: Option<&str>) -> Result<Self, String> {
         let status = status.parse().ok().filter(|status| (400..=599).contains(status));
         let status = status.ok_or("a status to fail with is one from 400 to 599")?;
