@@ -8,7 +8,7 @@ use std::time::Duration;
 use windrow_engine::pipeline::{MaxFailures, Only};
 use windrow_engine::{Format, ShardSize};
 use windrow_model::FailureClass;
-use windrow_server::{Allow, Faults, Knee};
+use windrow_server::{Allow, ClockOffset, Faults, Knee, SignKey};
 
 /// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
 #[derive(Debug, Parser)]
@@ -345,6 +345,27 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "T", default_value = "0s", env = "WINDROW_JITTER",
           value_parser = parse_duration)]
     pub(crate) jitter: Duration,
+
+    /// Give objects only to those whose URL is signed with this secret and has not expired
+    #[arg(long, value_name = "SECRET", env = "WINDROW_SIGN_KEY")]
+    pub(crate) sign_key: Option<SignKey>,
+
+    /// Be wrong about the time by so much, as in -2h or +90s, and tell it in every Date
+    #[arg(long, value_name = "T", env = "WINDROW_CLOCK_OFFSET", allow_hyphen_values = true)]
+    pub(crate) clock_offset: Option<ClockOffset>,
+
+    /// Serve nothing; print the URL of every synthetic object, one a line, signed with --sign-key
+    #[arg(long, env = "WINDROW_PRINT_URLS", requires = "synthetic")]
+    pub(crate) print_urls: bool,
+
+    /// How long the signed URLs that are printed are good for
+    #[arg(long, value_name = "T", default_value = "1h", env = "WINDROW_EXPIRES_IN",
+          value_parser = parse_duration)]
+    pub(crate) expires_in: Duration,
+
+    /// What the URLs that are printed begin with [default: http://ADDR]
+    #[arg(long, value_name = "URL", env = "WINDROW_BASE")]
+    pub(crate) base: Option<String>,
 
     /// Count requests and tell at /-/stats; --faults and the limits do, too
     #[arg(long, env = "WINDROW_STATS")]

@@ -23,11 +23,13 @@ mod arrivals;
 mod conn;
 mod directory;
 mod faults;
+mod front;
 mod json;
 mod limits;
 mod request;
 mod respond;
 mod session;
+mod sign;
 mod synthetic;
 mod worker;
 
@@ -45,9 +47,11 @@ use windrow_model::{Corpus, Error};
 use crate::directory::Directory;
 pub use crate::faults::Faults;
 use crate::faults::{Rehearsal, Stage};
+use crate::front::Front;
 use crate::limits::Gate;
 pub use crate::limits::{Allow, Knee};
 use crate::respond::Site;
+pub use crate::sign::{ClockOffset, SignKey, Urls};
 use crate::synthetic::Synthetic;
 use crate::worker::{Accepting, Counters, Worker};
 
@@ -84,6 +88,11 @@ pub struct Options {
     pub jitter: Duration,
     /// What this chance depends on.
     pub seed: u64,
+    /// Requests for objects have to be signed with this.
+    pub sign_key: Option<SignKey>,
+    /// By how much the clock is wrong that `Date` and the end of signed URLs go by; without this and
+    /// without `sign_key` there is no `Date`.
+    pub clock_offset: Option<ClockOffset>,
     /// Counts requests for objects and pages, and tells at `/-/stats`.
     pub stats: bool,
 }
@@ -103,6 +112,8 @@ impl Options {
             knee: None,
             jitter: Duration::ZERO,
             seed: 0,
+            sign_key: None,
+            clock_offset: None,
             stats: false,
         }
     }
@@ -112,7 +123,8 @@ impl Options {
     /// Whether an answer may be any different from that of a plain server, or is counted.
     fn rehearses(&self) -> bool {
         let limits = self.allow.is_some() || self.knee.is_some() || !self.jitter.is_zero();
-        self.stats || self.faults.is_some() || limits
+        let front = self.sign_key.is_some() || self.clock_offset.is_some();
+        self.stats || self.faults.is_some() || limits || front
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -204,7 +216,11 @@ impl Server {
         let rehearsal = rehearses.then(|| {
             let faults = faults.unwrap_or_else(Faults::none);
             let gate = Gate::new(allow.as_ref(), knee, latency, options.jitter, options.seed);
-            let rehearsal = Rehearsal::new(site.clone(), faults, counters.clone());
+            let clock = options
+                .clock_offset
+                .or(options.sign_key.is_some().then_some(ClockOffset::default()));
+            let front = Front { key: options.sign_key, clock, ..Front::open(site.clone()) };
+            let rehearsal = Rehearsal::new(front, faults, counters.clone());
             Arc::new(rehearsal.behind(gate, allow))
         });
         let mut server = Self { addr, counters, threads: Vec::new(), stop: Some(stop) };

@@ -260,7 +260,7 @@ fn origin_form(target: &[u8]) -> &[u8] {
     }
 }
 
-fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
     memchr::memchr(b'?', target).map_or((target, b""), |at| (&target[..at], &target[at + 1..]))
 }
 

@@ -23,13 +23,15 @@ use self::draw::{Draw, Turns, hash};
 use self::page::Page;
 pub(crate) use self::play::Play;
 pub use self::spec::Faults;
+pub(crate) use self::spec::time;
 use self::spec::{Fault, Refused, Wrong};
 use self::tally::{Announced, Tally, count, stats_into};
 use crate::arrivals::Arrivals;
+use crate::front::Front;
 use crate::json;
 use crate::limits::{Admission, Allow, Gate, Nanos, nanos};
 use crate::request::{Connection, Method, Request};
-use crate::respond::{After, Body, Refusal, Site, answer, head_into, list_into, page_into};
+use crate::respond::{After, Body, Refusal, head_into, list_into, page_into};
 use crate::worker::Counters;
 
 /// What stands in the bodies of refusals.
@@ -40,7 +42,7 @@ const OVERLOADED: &str = "more requests came at once than this server works on\n
 /// What the threads of a server have in common.
 #[derive(Debug)]
 pub(crate) struct Rehearsal {
-    content: Arc<Site>,
+    front: Front,
     faults: Faults,
     /// The names of the rules, in their order.
     kinds: Vec<String>,
@@ -63,10 +65,10 @@ pub(crate) struct Rehearsal {
 
 impl Rehearsal {
     /// Without limits. `counters` are those of the server's threads.
-    pub(crate) fn new(content: Arc<Site>, faults: Faults, counters: Vec<Arc<Counters>>) -> Self {
+    pub(crate) fn new(front: Front, faults: Faults, counters: Vec<Arc<Counters>>) -> Self {
         let start = Instant::now();
         Self {
-            content,
+            front,
             kinds: faults.rules().map(|fault| fault.kind().into_owned()).collect(),
             turns: Turns::new(),
             announced: Arc::new(Announced::new(start, faults.grace)),
@@ -111,7 +113,7 @@ impl Rehearsal {
     fn markers(&self) -> &[Vec<u8>] {
         let Some(cycle) = self.faults.cycle else { return &[] };
         self.markers.get_or_init(|| {
-            let markers = (1..=cycle).map_while(|page| self.content.marker(page));
+            let markers = (1..=cycle).map_while(|page| self.front.content.marker(page));
             let literal = |marker: String| {
                 let mut literal = Vec::new();
                 json::string_into(&marker, &mut literal);
@@ -167,7 +169,7 @@ impl Stage {
     #[cold]
     #[inline(never)]
     pub(crate) fn object(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Option<Body> {
-        let Rehearsal { content, announced, announces, allow, arrivals, .. } = &*self.rehearsal;
+        let Rehearsal { front, announced, announces, allow, arrivals, .. } = &*self.rehearsal;
         let tally = self.tally();
         count(&tally.objects, 1);
         let now = self.rehearsal.now();
@@ -183,7 +185,7 @@ impl Stage {
         let at_once = waits.then_some(now);
         let (rest, due) = match admission {
             Admission::Answered(due) => {
-                (self.misbehave(request, out, |request, out| answer(content, request, out)), due)
+                (self.misbehave(request, out, |request, out| front.object(request, out)), due)
             }
             Admission::Denied => {
                 let refused = allow.as_ref().map_or(Refused::plain(429), |allow| Refused {
@@ -258,9 +260,9 @@ impl Stage {
     }
 
     fn page_into(&self, marker: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let Rehearsal { content, faults, .. } = &*self.rehearsal;
+        let Rehearsal { front, faults, .. } = &*self.rehearsal;
         let start = out.len();
-        list_into(content, marker, out)?;
+        list_into(&front.content, marker, out)?;
         let markers = self.rehearsal.markers();
         if faults.duplicates == 0 && markers.is_empty() {
             return Ok(());
@@ -312,7 +314,7 @@ impl Stage {
         };
         let start = out.len();
         let rest = plain(request, out);
-        self.tally().status(&out[start..]);
+        self.settle(start, out);
         let Some(head) = memmem::find(&out[start..], b"\r\n\r\n").map(|at| start + at + 4) else {
             return rest;
         };
@@ -349,8 +351,14 @@ impl Stage {
     ) -> Option<Body> {
         let start = out.len();
         let rest = plain(request, out);
-        self.tally().status(&out[start..]);
+        self.settle(start, out);
         rest
+    }
+
+    /// Completes and counts the answer that begins at `start`.
+    fn settle(&self, start: usize, out: &mut Vec<u8>) {
+        self.tally().status(&out[start..]);
+        self.rehearsal.front.tell(start, out);
     }
 
     fn refuse(
@@ -369,7 +377,7 @@ impl Stage {
         if request.method != Method::Head {
             out.extend_from_slice(text.as_bytes());
         }
-        self.tally().status(&out[start..]);
+        self.settle(start, out);
         let seconds = refused.retry_after?;
         // A pause begins when its announcement is written, which a body is told.
         let announced = Arc::clone(&self.rehearsal.announced);

@@ -344,7 +344,7 @@ fn split(text: &str) -> (Option<f64>, &str) {
 }
 
 /// A time: `60s`, `250ms`, `5m`, `2h`; a bare number counts in seconds.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let time = match split(text) {
         (Some(number), "s" | "") => Some(number),
         (Some(number), "ms") => Some(number / 1e3),
