@@ -8,7 +8,7 @@ use std::time::Duration;
 use windrow_engine::pipeline::{MaxFailures, Only};
 use windrow_engine::{Format, ShardSize};
 use windrow_model::FailureClass;
-use windrow_server::{Allow, ClockOffset, Faults, Knee, SignKey};
+use windrow_server::{Allow, ClockOffset, Faults, Knee, Redirect, SignKey};
 
 /// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
 #[derive(Debug, Parser)]
@@ -366,6 +366,11 @@ pub(crate) struct Serve {
     /// What the URLs that are printed begin with [default: http://ADDR]
     #[arg(long, value_name = "URL", env = "WINDROW_BASE")]
     pub(crate) base: Option<String>,
+
+    /// Send those who ask for an object on: N times before they get it, `loop` for ever, `to=URL` to
+    /// another server; `status=CODE` behind it chooses among 301, 302, 303, 307 and 308
+    #[arg(long, value_name = "SPEC", env = "WINDROW_REDIRECT")]
+    pub(crate) redirect: Option<Redirect>,
 
     /// Count requests and tell at /-/stats; --faults and the limits do, too
     #[arg(long, env = "WINDROW_STATS")]

@@ -48,6 +48,7 @@ pub(crate) fn run(args: &Serve) -> Outcome {
         seed: args.seed,
         sign_key: args.sign_key.clone(),
         clock_offset: args.clock_offset,
+        redirect: args.redirect.clone(),
         stats: args.stats,
         ..Options::new(args.addr, content)
     })?;
@@ -63,6 +64,9 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     }
     if let Some(allow) = &args.allow {
         say(&format!("allowing {allow}"));
+    }
+    if let Some(redirect) = &args.redirect {
+        say(&format!("redirecting: {redirect}"));
     }
     if let Some(knee) = &args.knee {
         say(&format!("working on so many requests at once: {knee}"));

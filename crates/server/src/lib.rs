@@ -26,6 +26,7 @@ mod faults;
 mod front;
 mod json;
 mod limits;
+mod redirect;
 mod request;
 mod respond;
 mod session;
@@ -50,6 +51,7 @@ use crate::faults::{Rehearsal, Stage};
 use crate::front::Front;
 use crate::limits::Gate;
 pub use crate::limits::{Allow, Knee};
+pub use crate::redirect::Redirect;
 use crate::respond::Site;
 pub use crate::sign::{ClockOffset, SignKey, Urls};
 use crate::synthetic::Synthetic;
@@ -93,6 +95,8 @@ pub struct Options {
     /// By how much the clock is wrong that `Date` and the end of signed URLs go by; without this and
     /// without `sign_key` there is no `Date`.
     pub clock_offset: Option<ClockOffset>,
+    /// Where those are sent who ask for an object.
+    pub redirect: Option<Redirect>,
     /// Counts requests for objects and pages, and tells at `/-/stats`.
     pub stats: bool,
 }
@@ -114,6 +118,7 @@ impl Options {
             seed: 0,
             sign_key: None,
             clock_offset: None,
+            redirect: None,
             stats: false,
         }
     }
@@ -123,7 +128,8 @@ impl Options {
     /// Whether an answer may be any different from that of a plain server, or is counted.
     fn rehearses(&self) -> bool {
         let limits = self.allow.is_some() || self.knee.is_some() || !self.jitter.is_zero();
-        let front = self.sign_key.is_some() || self.clock_offset.is_some();
+        let front =
+            self.sign_key.is_some() || self.clock_offset.is_some() || self.redirect.is_some();
         self.stats || self.faults.is_some() || limits || front
     }
 
@@ -219,7 +225,12 @@ impl Server {
             let clock = options
                 .clock_offset
                 .or(options.sign_key.is_some().then_some(ClockOffset::default()));
-            let front = Front { key: options.sign_key, clock, ..Front::open(site.clone()) };
+            let front = Front {
+                key: options.sign_key,
+                clock,
+                redirect: options.redirect,
+                ..Front::open(site.clone())
+            };
             let rehearsal = Rehearsal::new(front, faults, counters.clone());
             Arc::new(rehearsal.behind(gate, allow))
         });

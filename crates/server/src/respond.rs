@@ -220,6 +220,11 @@ fn route(site: &Site, request: &Request<'_>, out: &mut Vec<u8>) -> Result<Option
             })?;
             return Ok(None);
         }
+        if let Site::Rehearsed(stage) = site
+            && stage.is_hop(target)
+        {
+            return Ok(stage.object(request, out));
+        }
         return Err(Refusal::new(
             Status::NotFound,
             "this server offers GET /list, GET /list?next-marker=MARKER and GET /get/NAME",

@@ -86,3 +86,34 @@ fn without_being_asked_a_server_tells_no_date() {
         assert!(!head.contains("Date"), "{head}");
     }
 }
+
+#[test]
+fn redirects_lead_to_the_object() {
+    let server = serve(|options| Options {
+        redirect: Some("2,status=307".parse().unwrap()),
+        sign_key: Some(SignKey::new("k")),
+        stats: true,
+        ..options
+    });
+    let mut client = Client::new(&server);
+    let mut urls = Vec::new();
+    let signed = Some((SignKey::new("k"), u64::MAX));
+    Urls { base: String::new(), corpus: CORPUS, signed }.write_to(&mut urls).unwrap();
+    let mut target = String::from_utf8(urls).unwrap().lines().next().unwrap().to_owned();
+    for hop in 1..=2 {
+        let answer = client.get(&target);
+        assert_eq!((answer.status, answer.body.len()), (307, 0));
+        let location = answer.head.lines().find_map(|line| line.strip_prefix("Location: "));
+        target = location.unwrap().to_owned();
+        assert!(target.starts_with(&format!("/r{hop}/get/")), "{target}");
+    }
+    let answer = client.get(&target);
+    assert!(answer.status == 200 && CORPUS.matches(0, &answer.body));
+    assert_eq!(client.get("/r1/get/x").status, 403);
+    assert_eq!(client.get("/r1/list").status, 404);
+    let stats = String::from_utf8(client.get("/-/stats").body).unwrap();
+    assert!(stats.contains("\"statuses\":{\"200\":1,\"307\":2,\"403\":1}"), "{stats}");
+    // Without being asked there are no such paths.
+    let server = serve(|options| options);
+    assert_eq!(Client::new(&server).get(&format!("/r1{}", self::target(0))).status, 404);
+}

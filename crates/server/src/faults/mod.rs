@@ -202,6 +202,12 @@ impl Stage {
         rest
     }
 
+    /// Whether this target is a step on the way to an object, and meant for
+    /// [`object`](Self::object).
+    pub(crate) fn is_hop(&self, target: &[u8]) -> bool {
+        self.rehearsal.front.is_hop(target)
+    }
+
     /// Answers a request for a page of the listing.
     #[cold]
     #[inline(never)]
