@@ -8,7 +8,7 @@ use std::time::Duration;
 use windrow_engine::pipeline::{MaxFailures, Only};
 use windrow_engine::{Format, ShardSize};
 use windrow_model::FailureClass;
-use windrow_server::{Allow, ClockOffset, Faults, Knee, Redirect, SignKey};
+use windrow_server::{Allow, ClockOffset, Coding, Faults, Knee, Redirect, SignKey};
 
 /// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
 #[derive(Debug, Parser)]
@@ -371,6 +371,14 @@ pub(crate) struct Serve {
     /// another server; `status=CODE` behind it chooses among 301, 302, 303, 307 and 308
     #[arg(long, value_name = "SPEC", env = "WINDROW_REDIRECT")]
     pub(crate) redirect: Option<Redirect>,
+
+    /// Tell the checksums of each object: Content-MD5, Digest and x-amz-checksum-crc32c
+    #[arg(long, env = "WINDROW_CHECKSUMS")]
+    pub(crate) checksums: bool,
+
+    /// Encode objects (gzip, br or zstd) for clients that accept it
+    #[arg(long, value_name = "CODING", env = "WINDROW_CONTENT_ENCODING")]
+    pub(crate) content_encoding: Option<Coding>,
 
     /// Count requests and tell at /-/stats; --faults and the limits do, too
     #[arg(long, env = "WINDROW_STATS")]

@@ -49,6 +49,8 @@ pub(crate) fn run(args: &Serve) -> Outcome {
         sign_key: args.sign_key.clone(),
         clock_offset: args.clock_offset,
         redirect: args.redirect.clone(),
+        checksums: args.checksums,
+        coding: args.content_encoding,
         stats: args.stats,
         ..Options::new(args.addr, content)
     })?;

@@ -20,7 +20,9 @@
 #![forbid(unsafe_code)]
 
 mod arrivals;
+mod coding;
 mod conn;
+mod digest;
 mod directory;
 mod faults;
 mod front;
@@ -45,6 +47,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use windrow_model::{Corpus, Error};
 
+pub use crate::coding::Coding;
 use crate::directory::Directory;
 pub use crate::faults::Faults;
 use crate::faults::{Rehearsal, Stage};
@@ -97,6 +100,10 @@ pub struct Options {
     pub clock_offset: Option<ClockOffset>,
     /// Where those are sent who ask for an object.
     pub redirect: Option<Redirect>,
+    /// Tells the checksums of every object.
+    pub checksums: bool,
+    /// Encodes objects up to 16 MiB for those who accept it.
+    pub coding: Option<Coding>,
     /// Counts requests for objects and pages, and tells at `/-/stats`.
     pub stats: bool,
 }
@@ -119,6 +126,8 @@ impl Options {
             sign_key: None,
             clock_offset: None,
             redirect: None,
+            checksums: false,
+            coding: None,
             stats: false,
         }
     }
@@ -128,8 +137,11 @@ impl Options {
     /// Whether an answer may be any different from that of a plain server, or is counted.
     fn rehearses(&self) -> bool {
         let limits = self.allow.is_some() || self.knee.is_some() || !self.jitter.is_zero();
-        let front =
-            self.sign_key.is_some() || self.clock_offset.is_some() || self.redirect.is_some();
+        let front = self.sign_key.is_some()
+            || self.clock_offset.is_some()
+            || self.redirect.is_some()
+            || self.checksums
+            || self.coding.is_some();
         self.stats || self.faults.is_some() || limits || front
     }
 
@@ -229,6 +241,8 @@ impl Server {
                 key: options.sign_key,
                 clock,
                 redirect: options.redirect,
+                checksums: options.checksums,
+                coding: options.coding,
                 ..Front::open(site.clone())
             };
             let rehearsal = Rehearsal::new(front, faults, counters.clone());

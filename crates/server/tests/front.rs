@@ -4,6 +4,7 @@
 
 mod client;
 
+use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use client::{Client, name, options, request};
@@ -116,4 +117,116 @@ fn redirects_lead_to_the_object() {
     // Without being asked there are no such paths.
     let server = serve(|options| options);
     assert_eq!(Client::new(&server).get(&format!("/r1{}", self::target(0))).status, 404);
+}
+
+#[test]
+fn a_target_with_scheme_and_host_is_no_way_around_the_signature() {
+    let server = serve(|options| Options { sign_key: Some(SignKey::new("k")), ..options });
+    let mut client = Client::new(&server);
+    for target in
+        [target(0), format!("http://h{}", target(0)), format!("HTTP://h:1{}?a", target(0))]
+    {
+        assert_eq!(client.get(&target).status, 403, "{target}");
+    }
+}
+
+/// The value of a header line.
+fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+#[test]
+fn checksums_are_those_of_the_body_unless_wrong_ones_are_asked_for() {
+    const NAMES: [&str; 3] = ["Content-MD5", "Digest", "x-amz-checksum-crc32c"];
+    let mut told = Vec::new();
+    for size in [0, 100, 600_000] {
+        let corpus = Corpus { size, ..CORPUS };
+        let serve = |checksums, faults: Option<&str>| {
+            let faults = faults.map(|spec| spec.parse().unwrap());
+            let options = options(Content::Synthetic(corpus));
+            Server::start(Options { checksums, faults, ..options }).unwrap()
+        };
+        for (faults, checksums, right) in
+            [(None, true, true), (Some("wrong-checksum=100%"), false, false)]
+        {
+            let server = serve(checksums, faults);
+            let mut client = Client::new(&server);
+            let answer = client.get(&target(1));
+            assert!(answer.status == 200 && corpus.matches(1, &answer.body));
+            let crc = value(&answer.head, NAMES[2]).unwrap().to_owned();
+            told.push(NAMES.map(|name| value(&answer.head, name).unwrap().to_owned()));
+            let bytes = crc32c::crc32c(&answer.body).to_be_bytes();
+            assert_eq!(crc == base64(&bytes), right, "{crc}");
+            client.send(request(&target(1)).replace("GET", "HEAD"));
+            let head = client.head();
+            assert_eq!(head, answer.head);
+            let missing = client.get("/get/missing");
+            assert_eq!((missing.status, value(&missing.head, "Digest")), (404, None));
+        }
+    }
+    // 18 values, none of them twice.
+    let mut values = told.concat();
+    values.sort();
+    values.dedup();
+    assert_eq!(values.len(), 18);
+}
+
+/// Bits in groups of six.
+fn base64(bytes: &[u8; 4]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let word = u64::from(u32::from_be_bytes(*bytes)) << 4;
+    let digits = (0..6).rev().map(|at| char::from(DIGITS[(word >> (6 * at)) as usize & 63]));
+    digits.chain("==".chars()).collect()
+}
+
+#[test]
+fn a_body_is_encoded_for_those_who_take_it() {
+    let root = tempfile::tempdir().unwrap();
+    let text = b"one line like the other\n".repeat(50_000);
+    std::fs::write(root.path().join("text"), &text).unwrap();
+    for coding in ["gzip", "br", "zstd"] {
+        let options = options(Content::Directory(root.path().to_owned()));
+        let coded = Some(coding.parse().unwrap());
+        let server = Server::start(Options { coding: coded, checksums: true, ..options }).unwrap();
+        let mut client = Client::new(&server);
+        for (line, encoded) in [
+            ("", false),
+            ("Accept-Encoding: identity\r\n", false),
+            ("Accept-Encoding: gzip, br, zstd\r\n", true),
+            ("Accept-Encoding: *;q=0\r\n", false),
+        ] {
+            let get = format!("GET /get/text HTTP/1.1\r\nHost: h\r\n{line}\r\n");
+            // The second time by the fast path of the parser, with another before it.
+            let answer = client.send(&get).read();
+            assert_eq!(client.send(&get).read().head, answer.head);
+            assert_eq!(value(&answer.head, "Content-Encoding"), encoded.then_some(coding));
+            let crc = base64(&crc32c::crc32c(&answer.body).to_be_bytes());
+            assert_eq!(value(&answer.head, "x-amz-checksum-crc32c"), Some(&*crc), "as sent");
+            let body = match value(&answer.head, "Content-Encoding") {
+                None => answer.body,
+                Some("gzip") => {
+                    let mut plain = Vec::new();
+                    flate2::read::GzDecoder::new(&*answer.body).read_to_end(&mut plain).unwrap();
+                    plain
+                }
+                Some("br") => {
+                    let mut plain = Vec::new();
+                    brotli::Decompressor::new(&*answer.body, 4096).read_to_end(&mut plain).unwrap();
+                    plain
+                }
+                _ => zstd::stream::decode_all(&*answer.body).unwrap(),
+            };
+            assert!(body == text, "{coding} {line}");
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_sent_whole_and_the_connection_stays() {
+    let server = serve(|options| Options { faults: Some("bomb=100%".parse().unwrap()), ..options });
+    let mut client = Client::new(&server);
+    let answer = client.send(request(&target(0)) + &request("/list")).read();
+    assert_eq!(value(&answer.head, "Content-Encoding"), Some("gzip"));
+    assert!(answer.body.starts_with(&[0x1f, 0x8b]) && answer.body.len() < 20 << 20);
+    assert_eq!(client.read().status, 200);
 }

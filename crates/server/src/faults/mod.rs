@@ -27,6 +27,7 @@ pub(crate) use self::spec::time;
 use self::spec::{Fault, Refused, Wrong};
 use self::tally::{Announced, Tally, count, stats_into};
 use crate::arrivals::Arrivals;
+use crate::coding::Bomb;
 use crate::front::Front;
 use crate::json;
 use crate::limits::{Admission, Allow, Gate, Nanos, nanos};
@@ -184,9 +185,12 @@ impl Stage {
         // Who is turned away does not wait for it.
         let at_once = waits.then_some(now);
         let (rest, due) = match admission {
-            Admission::Answered(due) => {
-                (self.misbehave(request, out, |request, out| front.object(request, out)), due)
-            }
+            Admission::Answered(due) => (
+                self.misbehave(request, out, |request, right, out| {
+                    front.object(request, right, out)
+                }),
+                due,
+            ),
             Admission::Denied => {
                 let refused = allow.as_ref().map_or(Refused::plain(429), |allow| Refused {
                     status: allow.status,
@@ -230,7 +234,7 @@ impl Stage {
         marker: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Option<Body> {
-        let page = |request: &Request<'_>, out: &mut Vec<u8>| {
+        let page = |request: &Request<'_>, _, out: &mut Vec<u8>| {
             let start = out.len();
             if let Err(refusal) = page_into(request, out, |out| self.page_into(marker, out)) {
                 out.truncate(start);
@@ -287,12 +291,13 @@ impl Stage {
         Ok(())
     }
 
-    /// Draws what happens to a request, and does it to the answer.
+    /// Draws what happens to a request, and does it to the answer. `plain` takes whether checksums
+    /// are to be right.
     fn misbehave(
         &self,
         request: &Request<'_>,
         out: &mut Vec<u8>,
-        plain: impl FnOnce(&Request<'_>, &mut Vec<u8>) -> Option<Body>,
+        plain: impl FnOnce(&Request<'_>, bool, &mut Vec<u8>) -> Option<Body>,
     ) -> Option<Body> {
         let Rehearsal { faults, turns, .. } = &*self.rehearsal;
         // An outage depends on the time, and what depends on the time must not move the draws.
@@ -314,12 +319,13 @@ impl Stage {
         count(counter, 1);
         let request = match fault {
             Fault::Status(refused) => return self.refuse(refused, FAULT, request, out),
-            Fault::ResetHead => return Play::new(Vec::new(), None).then(After::Resets).boxed(),
+            Fault::ResetHead => return Play::new(Vec::new(), None).reset(),
+            Fault::Bomb => return self.bomb(request, out),
             Fault::Close => &Request { connection: Connection::Closes, ..*request },
             _ => request,
         };
         let start = out.len();
-        let rest = plain(request, out);
+        let rest = plain(request, fault != Fault::WrongChecksum, out);
         self.settle(start, out);
         let Some(head) = memmem::find(&out[start..], b"\r\n\r\n").map(|at| start + at + 4) else {
             return rest;
@@ -344,7 +350,11 @@ impl Stage {
             Fault::Stall(pause) => body.stall(place, pause),
             Fault::Drip(speed) => body.drip(speed),
             Fault::Close | Fault::CloseSilent => body.then(After::Closes),
-            Fault::Status(_) | Fault::ResetHead | Fault::StallHead(_) => body,
+            Fault::Status(_)
+            | Fault::ResetHead
+            | Fault::StallHead(_)
+            | Fault::Bomb
+            | Fault::WrongChecksum => body,
         }
         .boxed()
     }
@@ -353,10 +363,10 @@ impl Stage {
         &self,
         request: &Request<'_>,
         out: &mut Vec<u8>,
-        plain: impl FnOnce(&Request<'_>, &mut Vec<u8>) -> Option<Body>,
+        plain: impl FnOnce(&Request<'_>, bool, &mut Vec<u8>) -> Option<Body>,
     ) -> Option<Body> {
         let start = out.len();
-        let rest = plain(request, out);
+        let rest = plain(request, true, out);
         self.settle(start, out);
         rest
     }
@@ -365,6 +375,16 @@ impl Stage {
     fn settle(&self, start: usize, out: &mut Vec<u8>) {
         self.tally().status(&out[start..]);
         self.rehearsal.front.tell(start, out);
+    }
+
+    /// Answers with a body that is small until it is decoded, whatever was asked for.
+    fn bomb(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Option<Body> {
+        let start = out.len();
+        let bomb = Bomb::new();
+        let status = "200 OK\r\nContent-Encoding: gzip";
+        head_into(status, "application/octet-stream", bomb.left(), request.connection, out);
+        self.settle(start, out);
+        (request.method != Method::Head).then_some(Body::Bomb(bomb))
     }
 
     fn refuse(
@@ -393,7 +413,7 @@ impl Stage {
 }
 
 /// Replaces the length in a head that is the end of `out`, from `start` on.
-fn state_length(length: u64, start: usize, out: &mut Vec<u8>) {
+pub(crate) fn state_length(length: u64, start: usize, out: &mut Vec<u8>) {
     const FIELD: &[u8] = b"\r\nContent-Length: ";
     let Some(at) = memmem::find(&out[start..], FIELD).map(|at| start + at + FIELD.len()) else {
         return;
