@@ -9,7 +9,7 @@ use windrow_engine::pipeline::{MaxFailures, Only};
 use windrow_engine::source::list::{DigestKind, Form};
 use windrow_engine::{Format, ShardSize};
 use windrow_model::FailureClass;
-use windrow_server::Faults;
+use windrow_server::{Allow, ClockOffset, Coding, Faults, Knee, Redirect, SignKey};
 
 /// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
 #[derive(Debug, Parser)]
@@ -419,7 +419,56 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SPEC", env = "WINDROW_FAULTS")]
     pub(crate) faults: Option<Faults>,
 
-    /// Count requests and tell at /-/stats; --faults does, too
+    /// Allow so many requests for objects, as in 500/s or 60/m, and answer 429 to the others;
+    /// docs/FAULTS.md has the ways of counting
+    #[arg(long, value_name = "SPEC", env = "WINDROW_ALLOW")]
+    pub(crate) allow: Option<Allow>,
+
+    /// Work on K requests for objects at once, each as long as --latency says, while others wait;
+    /// `K,hard` answers 503 to the others, `K,slow` gets slower with each
+    #[arg(long, value_name = "K[,hard|slow]", env = "WINDROW_KNEE")]
+    pub(crate) knee: Option<Knee>,
+
+    /// Answer each request for an object up to so much later, by a chance that --seed decides
+    #[arg(long, value_name = "T", default_value = "0s", env = "WINDROW_JITTER",
+          value_parser = parse_duration)]
+    pub(crate) jitter: Duration,
+
+    /// Give objects only to those whose URL is signed with this secret and has not expired
+    #[arg(long, value_name = "SECRET", env = "WINDROW_SIGN_KEY")]
+    pub(crate) sign_key: Option<SignKey>,
+
+    /// Be wrong about the time by so much, as in -2h or +90s, and tell it in every Date
+    #[arg(long, value_name = "T", env = "WINDROW_CLOCK_OFFSET", allow_hyphen_values = true)]
+    pub(crate) clock_offset: Option<ClockOffset>,
+
+    /// Serve nothing; print the URL of every synthetic object, one a line, signed with --sign-key
+    #[arg(long, env = "WINDROW_PRINT_URLS", requires = "synthetic")]
+    pub(crate) print_urls: bool,
+
+    /// How long the signed URLs that are printed are good for
+    #[arg(long, value_name = "T", default_value = "1h", env = "WINDROW_EXPIRES_IN",
+          value_parser = parse_duration)]
+    pub(crate) expires_in: Duration,
+
+    /// What the URLs that are printed begin with [default: http://ADDR]
+    #[arg(long, value_name = "URL", env = "WINDROW_BASE")]
+    pub(crate) base: Option<String>,
+
+    /// Send those who ask for an object on: N times before they get it, `loop` for ever, `to=URL` to
+    /// another server; `status=CODE` behind it chooses among 301, 302, 303, 307 and 308
+    #[arg(long, value_name = "SPEC", env = "WINDROW_REDIRECT")]
+    pub(crate) redirect: Option<Redirect>,
+
+    /// Tell the checksums of each object: Content-MD5, Digest and x-amz-checksum-crc32c
+    #[arg(long, env = "WINDROW_CHECKSUMS")]
+    pub(crate) checksums: bool,
+
+    /// Encode objects (gzip, br or zstd) for clients that accept it
+    #[arg(long, value_name = "CODING", env = "WINDROW_CONTENT_ENCODING")]
+    pub(crate) content_encoding: Option<Coding>,
+
+    /// Count requests and tell at /-/stats; --faults and the limits do, too
     #[arg(long, env = "WINDROW_STATS")]
     pub(crate) stats: bool,
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use windrow_model::{Corpus, Error, Exit};
-use windrow_server::{Content, Options, Server};
+use windrow_server::{Content, Options, Server, Urls};
 
 pub(crate) fn run(args: &Serve) -> Outcome {
     let content = match (&args.dir, args.synthetic) {
@@ -24,6 +24,9 @@ pub(crate) fn run(args: &Serve) -> Outcome {
             Content::Synthetic(Corpus { count, size: args.size, seed: args.seed })
         }
     };
+    if args.print_urls {
+        return print_urls(args, &content);
+    }
     let what = match &content {
         Content::Directory(dir) => format!("the files of {}", dir.display()),
         Content::Synthetic(corpus) => {
@@ -39,6 +42,15 @@ pub(crate) fn run(args: &Serve) -> Outcome {
         latency: args.latency,
         threads: args.threads,
         faults: args.faults.clone(),
+        allow: args.allow.clone(),
+        knee: args.knee,
+        jitter: args.jitter,
+        seed: args.seed,
+        sign_key: args.sign_key.clone(),
+        clock_offset: args.clock_offset,
+        redirect: args.redirect.clone(),
+        checksums: args.checksums,
+        coding: args.content_encoding,
         stats: args.stats,
         ..Options::new(args.addr, content)
     })?;
@@ -51,6 +63,15 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     if let Some(faults) = &args.faults {
         // Set in the environment and forgotten, this would be a riddle.
         say(&format!("misbehaving on demand: {faults}"));
+    }
+    if let Some(allow) = &args.allow {
+        say(&format!("allowing {allow}"));
+    }
+    if let Some(redirect) = &args.redirect {
+        say(&format!("redirecting: {redirect}"));
+    }
+    if let Some(knee) = &args.knee {
+        say(&format!("working on so many requests at once: {knee}"));
     }
 
     let orphaned = Arc::new(AtomicBool::new(false));
@@ -79,4 +100,28 @@ pub(crate) fn run(args: &Serve) -> Outcome {
     ));
     server.stop();
     Ok(stop)
+}
+
+fn print_urls(args: &Serve, content: &Content) -> Outcome {
+    let Content::Synthetic(corpus) = *content else {
+        return Err(Error::usage("--print-urls", "prints the URLs of --synthetic N only"));
+    };
+    let base = match &args.base {
+        Some(base) => base.trim_end_matches('/').to_owned(),
+        None if args.addr.port() == 0 => {
+            return Err(Error::usage("--print-urls", "port 0 is no address to print")
+                .hint("say with --base what the URLs begin with"));
+        }
+        None => format!("http://{}", args.addr),
+    };
+    let expires =
+        args.clock_offset.unwrap_or_default().unix().saturating_add(args.expires_in.as_secs());
+    let signed = args.sign_key.clone().map(|key| (key, expires));
+    let urls = Urls { base, corpus, signed };
+    match urls.write_to(&mut std::io::stdout().lock()) {
+        // Whoever read has seen enough.
+        Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Complete),
+        Err(why) => Err(Error::environment("standard output", "cannot write").why(why)),
+        Ok(()) => Ok(Exit::Complete),
+    }
 }

@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use crate::faults::Timed;
+use crate::respond::Site;
 use crate::session::{Ending, Session};
 use crate::worker::Worker;
 
@@ -44,7 +46,11 @@ pub(crate) async fn serve(stream: TcpStream, worker: Rc<Worker>) {
         sleep: None,
         pause: None,
         ended: false,
+        requests: 0,
     };
+    if let Site::Rehearsed(stage) = &*connection.worker.site {
+        stage.reused(0, 0);
+    }
     // An error means that the peer is gone, and there is nobody left to tell.
     if poll_fn(|cx| connection.poll(cx)).await.is_ok() && !connection.ended {
         connection.linger().await;
@@ -68,6 +74,8 @@ struct Connection {
     pause: Option<Pin<Box<Sleep>>>,
     /// The peer sends nothing more.
     ended: bool,
+    /// Requests so far, where that is counted.
+    requests: u64,
 }
 
 impl Connection {
@@ -96,7 +104,9 @@ impl Connection {
                     self.pause = None;
                 }
                 self.append(|session, worker, out, limit| session.resume(&worker.site, out, limit));
-                self.pause = self.session.take_pause().map(|pause| Box::pin(sleep(pause)));
+                if let Some(pause) = self.session.take_pause() {
+                    self.pause = Some(Box::pin(sleep(pause)));
+                }
             } else {
                 ready!(self.poll_input(cx))?;
             }
@@ -178,7 +188,28 @@ impl Connection {
         }
         let before = self.out.len();
         answer(&mut self.session, &self.worker, &mut self.out, self.sent + UNSENT_BYTES);
-        self.worker.count_requests(self.session.take_requests());
+        let requests = self.session.take_requests();
+        self.worker.count_requests(requests);
+        let before = match &*self.worker.site {
+            Site::Rehearsed(stage) => {
+                if requests > 0 {
+                    stage.reused(self.requests, self.requests + requests);
+                    self.requests += requests;
+                }
+                let mut last = before;
+                for Timed { end, due } in stage.timed().drain(..) {
+                    if end > last {
+                        self.due.push_back((due.into(), end));
+                        last = end;
+                    } else {
+                        // All of it is still to come, and what follows waits for it.
+                        self.pause = Some(Box::pin(sleep_until(due.into())));
+                    }
+                }
+                last
+            }
+            _ => before,
+        };
         if let Some(arrived) = self.arrived
             && self.out.len() > before
         {

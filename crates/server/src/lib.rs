@@ -19,13 +19,20 @@
 
 #![forbid(unsafe_code)]
 
+mod arrivals;
+mod coding;
 mod conn;
+mod digest;
 mod directory;
 mod faults;
+mod front;
 mod json;
+mod limits;
+mod redirect;
 mod request;
 mod respond;
 mod session;
+mod sign;
 mod synthetic;
 mod worker;
 
@@ -40,10 +47,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use windrow_model::{Corpus, Error};
 
+pub use crate::coding::Coding;
 use crate::directory::Directory;
 pub use crate::faults::Faults;
 use crate::faults::{Rehearsal, Stage};
+use crate::front::Front;
+use crate::limits::Gate;
+pub use crate::limits::{Allow, Knee};
+pub use crate::redirect::Redirect;
 use crate::respond::Site;
+pub use crate::sign::{ClockOffset, SignKey, Urls};
 use crate::synthetic::Synthetic;
 use crate::worker::{Accepting, Counters, Worker};
 
@@ -53,6 +66,9 @@ const BACKLOG: i32 = 4096;
 /// Most threads of one server, and most names of one page.
 const MAX_THREADS: usize = 1024;
 const MAX_PAGE: usize = 1_000_000;
+
+/// Longest latency.
+const MAX_LATENCY: Duration = Duration::from_secs(86_400);
 
 /// How to serve what.
 #[derive(Debug, Clone)]
@@ -69,6 +85,25 @@ pub struct Options {
     pub threads: usize,
     /// How to misbehave; this counts, too.
     pub faults: Option<Faults>,
+    /// How many requests for objects are allowed; this and the rest count, too.
+    pub allow: Option<Allow>,
+    /// How many requests for objects are worked on at once; takes a latency.
+    pub knee: Option<Knee>,
+    /// Each answer with an object leaves up to so much later, by chance.
+    pub jitter: Duration,
+    /// What this chance depends on.
+    pub seed: u64,
+    /// Requests for objects have to be signed with this.
+    pub sign_key: Option<SignKey>,
+    /// By how much the clock is wrong that `Date` and the end of signed URLs go by; without this and
+    /// without `sign_key` there is no `Date`.
+    pub clock_offset: Option<ClockOffset>,
+    /// Where those are sent who ask for an object.
+    pub redirect: Option<Redirect>,
+    /// Tells the checksums of every object.
+    pub checksums: bool,
+    /// Encodes objects up to 16 MiB for those who accept it.
+    pub coding: Option<Coding>,
     /// Counts requests for objects and pages, and tells at `/-/stats`.
     pub stats: bool,
 }
@@ -77,7 +112,64 @@ impl Options {
     /// Pages of 1,000 names, no latency, one thread per core, no faults.
     pub fn new(addr: SocketAddr, content: Content) -> Self {
         let latency = Duration::ZERO;
-        Self { addr, content, page: 1000, latency, threads: 0, faults: None, stats: false }
+        Self {
+            addr,
+            content,
+            page: 1000,
+            latency,
+            threads: 0,
+            faults: None,
+            allow: None,
+            knee: None,
+            jitter: Duration::ZERO,
+            seed: 0,
+            sign_key: None,
+            clock_offset: None,
+            redirect: None,
+            checksums: false,
+            coding: None,
+            stats: false,
+        }
+    }
+}
+
+impl Options {
+    /// Whether an answer may be any different from that of a plain server, or is counted.
+    fn rehearses(&self) -> bool {
+        let limits = self.allow.is_some() || self.knee.is_some() || !self.jitter.is_zero();
+        let front = self.sign_key.is_some()
+            || self.clock_offset.is_some()
+            || self.redirect.is_some()
+            || self.checksums
+            || self.coding.is_some();
+        self.stats || self.faults.is_some() || limits || front
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |value: String, what: &str| Err(Error::usage(value, what));
+        if self.page == 0 || self.page > MAX_PAGE {
+            return wrong(self.page.to_string(), "a page holds 1 to 1000000 names");
+        }
+        if self.threads > MAX_THREADS {
+            return wrong(self.threads.to_string(), "a server has at most 1024 threads");
+        }
+        if self.latency > MAX_LATENCY || self.jitter > MAX_LATENCY {
+            return wrong("latency".to_owned(), "an answer takes a day at most");
+        }
+        if let Some(knee) = self.knee
+            && self.latency.is_zero()
+            && self.jitter.is_zero()
+        {
+            let error =
+                Error::usage(format!("knee {knee}"), "an answer that takes no time has none");
+            return Err(error.hint("say with --latency how long the server works on a request"));
+        }
+        match self.content {
+            Content::Synthetic(corpus) if corpus.count > Corpus::MAX_COUNT => {
+                wrong(corpus.count.to_string(), "a corpus holds at most 10^12")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -118,17 +210,10 @@ impl Server {
     /// When the address cannot be bound, the directory cannot be opened, or an option is out of
     /// its bounds.
     pub fn start(options: Options) -> Result<Self, Error> {
-        let Options { addr, content, page, latency, threads, faults, stats } = options;
-        if page == 0 || page > MAX_PAGE {
-            return Err(Error::usage(page.to_string(), "a page holds 1 to 1000000 names"));
-        }
-        if threads > MAX_THREADS {
-            return Err(Error::usage(threads.to_string(), "a server has at most 1024 threads"));
-        }
+        options.check()?;
+        let rehearses = options.rehearses();
+        let Options { addr, content, page, latency, threads, faults, allow, knee, .. } = options;
         let site = Arc::new(match content {
-            Content::Synthetic(corpus) if corpus.count > Corpus::MAX_COUNT => {
-                return Err(Error::usage(corpus.count.to_string(), "a corpus holds at most 10^12"));
-            }
             Content::Synthetic(corpus) => Site::Synthetic(Synthetic::new(corpus, page)),
             Content::Directory(path) => Site::Directory(Directory::open(&path, page)?),
         });
@@ -146,9 +231,22 @@ impl Server {
             (0..threads).map(|_| mpsc::unbounded_channel()).unzip();
         let mut accepting = Some(Accepting { listener, threads: senders, stop: stopped });
         let counters: Vec<_> = (0..threads).map(|_| Arc::new(Counters::default())).collect();
-        let rehearsal = (stats || faults.is_some()).then(|| {
+        let rehearsal = rehearses.then(|| {
             let faults = faults.unwrap_or_else(Faults::none);
-            Arc::new(Rehearsal::new(site.clone(), faults, counters.clone()))
+            let gate = Gate::new(allow.as_ref(), knee, latency, options.jitter, options.seed);
+            let clock = options
+                .clock_offset
+                .or(options.sign_key.is_some().then_some(ClockOffset::default()));
+            let front = Front {
+                key: options.sign_key,
+                clock,
+                redirect: options.redirect,
+                checksums: options.checksums,
+                coding: options.coding,
+                ..Front::open(site.clone())
+            };
+            let rehearsal = Rehearsal::new(front, faults, counters.clone());
+            Arc::new(rehearsal.behind(gate, allow))
         });
         let mut server = Self { addr, counters, threads: Vec::new(), stop: Some(stop) };
         for (index, streams) in receivers.into_iter().enumerate() {

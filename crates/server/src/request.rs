@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status as Progress};
 
+use crate::coding::Accepts;
 use crate::respond::{Refusal, Status};
 
 /// Bytes of one request head, at most.
@@ -46,6 +47,8 @@ pub(crate) struct Request<'a> {
     /// As sent: neither decoded nor split.
     pub(crate) target: &'a [u8],
     pub(crate) connection: Connection,
+    /// The codings in which the client takes a body.
+    pub(crate) accepts: Accepts,
 }
 
 /// What the bytes at hand amount to.
@@ -66,13 +69,13 @@ pub(crate) enum Parsed<'a> {
 /// one search for a space and one comparison. Equal bytes mean the same, hence it cannot answer
 /// otherwise than the full parser; a property test holds it to that.
 #[derive(Debug, Default)]
-pub(crate) struct Memo(Box<[u8]>);
+pub(crate) struct Memo(Box<[u8]>, Accepts);
 
 /// Reads one request from the start of `input`.
 pub(crate) fn parse<'a>(input: &'a [u8], memo: &mut Memo) -> Parsed<'a> {
     if let Some((target, used)) = recall(input, memo) {
-        let connection = Connection::Stays;
-        return Parsed::Request(Request { method: Method::Get, target, connection }, used);
+        let (method, connection, accepts) = (Method::Get, Connection::Stays, memo.1);
+        return Parsed::Request(Request { method, target, connection, accepts }, used);
     }
     parse_fully(input, memo)
 }
@@ -113,29 +116,34 @@ fn parse_fully<'a>(input: &'a [u8], memo: &mut Memo) -> Parsed<'a> {
         "HEAD" => Method::Head,
         _ => Method::Other,
     };
-    let connection = match judge(head.headers, modern, method) {
-        Ok(connection) => connection,
+    let (connection, accepts) = match judge(head.headers, modern, method) {
+        Ok(found) => found,
         Err(refusal) => return Parsed::Refused(refusal),
     };
     let target = target.as_bytes();
     if method == Method::Get && connection == Connection::Stays {
         let tail = &input[b"GET ".len() + target.len()..used];
         if tail.len() <= FAST_BYTES && *memo.0 != *tail {
-            memo.0 = tail.into();
+            *memo = Memo(tail.into(), accepts);
         }
     }
-    Parsed::Request(Request { method, target, connection }, used)
+    Parsed::Request(Request { method, target, connection, accepts }, used)
 }
 
 fn refused(status: Status, text: &'static str) -> Parsed<'static> {
     Parsed::Refused(Refusal::new(status, text))
 }
 
-/// What the header lines say about host, body and connection.
-fn judge(lines: &[Header<'_>], modern: bool, method: Method) -> Result<Connection, Refusal> {
+/// What the header lines say about host, body, connection and codings.
+fn judge(
+    lines: &[Header<'_>],
+    modern: bool,
+    method: Method,
+) -> Result<(Connection, Accepts), Refusal> {
     let bad = |text| Err(Refusal::new(Status::BadRequest, text));
     let (mut hosts, mut length, mut coded) = (0, None, false);
     let (mut close, mut keep_alive) = (false, false);
+    let mut accepts = Accepts::default();
     for line in lines {
         let is = |name: &str| line.name.eq_ignore_ascii_case(name);
         if is("host") {
@@ -150,6 +158,8 @@ fn judge(lines: &[Header<'_>], modern: bool, method: Method) -> Result<Connectio
             length = Some(value);
         } else if is("transfer-encoding") {
             coded = true;
+        } else if is("accept-encoding") {
+            accepts.add(line.value);
         } else if is("connection") {
             for token in line.value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
                 close |= token.eq_ignore_ascii_case(b"close");
@@ -171,11 +181,12 @@ fn judge(lines: &[Header<'_>], modern: bool, method: Method) -> Result<Connectio
             _ => Refusal::new(Status::BadRequest, "a request has no body here"),
         });
     }
-    Ok(match (modern, close, keep_alive) {
+    let connection = match (modern, close, keep_alive) {
         (true, false, _) => Connection::Stays,
         (false, false, true) => Connection::KeptAlive,
         _ => Connection::Closes,
-    })
+    };
+    Ok((connection, accepts))
 }
 
 /// A non-negative decimal number without sign or blank; saturates.
@@ -295,6 +306,7 @@ mod tests {
             "host:x",
             "Connection: close",
             "Connection: keep-alive",
+            "Accept-Encoding: gzip, br",
             "Content-Length: 0",
             "Content-Length: 7",
             "Transfer-Encoding: chunked",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use windrow_model::{Corpus, Ordinal, percent};
 
+use crate::coding::Bomb;
 use crate::directory::Directory;
 use crate::faults::{Play, Stage};
 use crate::request::{Connection, Method, Request};
@@ -115,6 +116,7 @@ pub(crate) enum Body {
         file: File,
         left: u64,
     },
+    Bomb(Bomb),
     /// Not sent as it should be.
     Play(Box<Play>),
 }
@@ -142,6 +144,7 @@ impl Body {
         match self {
             Self::Synthetic { corpus, from, .. } => corpus.size - from,
             Self::File { left, .. } => *left,
+            Self::Bomb(bomb) => bomb.left(),
             Self::Play(play) => play.left(),
         }
     }
@@ -171,6 +174,7 @@ impl Body {
                 *left -= len as u64;
                 *left > 0
             }
+            Self::Bomb(bomb) => bomb.piece_into(PIECE_BYTES, out),
             Self::Play(play) => return play.piece_into(out),
         };
         Ok(if more { Piece::More } else { Piece::Last(After::Stays) })
@@ -215,10 +219,15 @@ fn route(site: &Site, request: &Request<'_>, out: &mut Vec<u8>) -> Result<Option
             && path == STATS
         {
             page_into(request, out, |out| {
-                stage.stats_into(out);
+                stage.stats_into(query, out);
                 Ok(())
             })?;
             return Ok(None);
+        }
+        if let Site::Rehearsed(stage) = site
+            && stage.is_hop(target)
+        {
+            return Ok(stage.object(request, out));
         }
         return Err(Refusal::new(
             Status::NotFound,
@@ -250,7 +259,7 @@ pub(crate) fn list_into(
 /// The path and query of `http://host/path?query`, which every server has to accept
 /// (RFC 9112 section 3.2.2).
 #[inline(always)]
-fn origin_form(target: &[u8]) -> &[u8] {
+pub(crate) fn origin_form(target: &[u8]) -> &[u8] {
     match target.get(..7) {
         Some(scheme) if scheme.eq_ignore_ascii_case(b"http://") => {
             let rest = &target[7..];
@@ -260,7 +269,7 @@ fn origin_form(target: &[u8]) -> &[u8] {
     }
 }
 
-fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
     memchr::memchr(b'?', target).map_or((target, b""), |at| (&target[..at], &target[at + 1..]))
 }
 
@@ -344,7 +353,8 @@ mod tests {
     }
 
     fn answered(method: Method, target: &str, connection: Connection) -> String {
-        let request = Request { method, target: target.as_bytes(), connection };
+        let accepts = Default::default();
+        let request = Request { method, target: target.as_bytes(), connection, accepts };
         let mut out = b"before".to_vec();
         assert!(answer(&site(), &request, &mut out).is_none());
         assert!(out.starts_with(b"before"));

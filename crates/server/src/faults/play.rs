@@ -46,7 +46,7 @@ enum Pace {
 
 impl Play {
     /// Sends everything at once and lets the connection stay.
-    pub(super) fn new(held: Vec<u8>, rest: Option<Body>) -> Self {
+    pub(crate) fn new(held: Vec<u8>, rest: Option<Body>) -> Self {
         let left = held.len() as u64 + rest.as_ref().map_or(0, Body::left);
         let (taken, pace, after) = (0, Pace::AtOnce, After::Stays);
         Self { held, taken, rest, left, pace, after, announces: None }
@@ -89,7 +89,12 @@ impl Play {
         self
     }
 
-    pub(super) fn boxed(self) -> Option<Body> {
+    /// Ends at once, by a reset.
+    pub(crate) fn reset(self) -> Option<Body> {
+        self.cut(0).then(After::Resets).boxed()
+    }
+
+    pub(crate) fn boxed(self) -> Option<Body> {
         Some(Body::Play(Box::new(self)))
     }
 

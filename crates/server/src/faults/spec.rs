@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// Every key there is, for whoever mistyped one.
 const KNOWN: &str = "400 to 599 (a status), reset-head, reset-body, truncate, wrong-length, \
-     stall-head, stall, drip, close, close-silent, mix, outage, duplicate-names, marker-loop, \
+     stall-head, stall, drip, close, close-silent, wrong-checksum, bomb, mix, outage, duplicate-names, marker-loop, \
      listing, grace, seed";
 
 /// What a server does to its answers, and how often; read from text such as
@@ -69,6 +69,10 @@ pub(super) enum Fault {
     Close,
     /// The connection ends after this answer, which does not say so.
     CloseSilent,
+    /// The checksums in the head are those of another body.
+    WrongChecksum,
+    /// A small body in gzip that is 10 GiB when it is decoded.
+    Bomb,
 }
 
 /// A status, and after how many seconds to come back.
@@ -128,6 +132,8 @@ impl Fault {
             Self::Drip(_) => "drip",
             Self::Close => "close",
             Self::CloseSilent => "close-silent",
+            Self::WrongChecksum => "wrong-checksum",
+            Self::Bomb => "bomb",
         })
     }
 
@@ -148,6 +154,8 @@ impl Fault {
             "truncate" => plain(Self::Truncate),
             "close" => plain(Self::Close),
             "close-silent" => plain(Self::CloseSilent),
+            "wrong-checksum" => plain(Self::WrongChecksum),
+            "bomb" => plain(Self::Bomb),
             "wrong-length" => match arg {
                 None | Some("larger") => Ok(Self::WrongLength(Wrong::Larger)),
                 Some("smaller") => Ok(Self::WrongLength(Wrong::Smaller)),
@@ -165,6 +173,10 @@ impl Fault {
 }
 
 impl Refused {
+    pub(super) fn plain(status: u16) -> Self {
+        Self { status, retry_after: None }
+    }
+
     fn read(status: &str, retry_after: Option<&str>) -> Result<Self, String> {
         let status = status.parse().ok().filter(|status| (400..=599).contains(status));
         let status = status.ok_or("a status to fail with is one from 400 to 599")?;
@@ -340,7 +352,7 @@ fn split(text: &str) -> (Option<f64>, &str) {
 }
 
 /// A time: `60s`, `250ms`, `5m`, `2h`; a bare number counts in seconds.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let time = match split(text) {
         (Some(number), "s" | "") => Some(number),
         (Some(number), "ms") => Some(number / 1e3),
@@ -435,6 +447,8 @@ mod tests {
             ("drip=0.1%:1.5KiB/s", 1_000, Fault::Drip(1536)),
             ("close=2%", 20_000, Fault::Close),
             ("close-silent=0%", 0, Fault::CloseSilent),
+            ("wrong-checksum=1%", 10_000, Fault::WrongChecksum),
+            ("bomb=1%", 10_000, Fault::Bomb),
         ] {
             assert_eq!(rules(text), [(rate, fault)], "{text}");
             assert!(text.starts_with(&*fault.kind()), "{text}");
@@ -495,7 +509,7 @@ mod tests {
             ("503", "`503`", "503=1%"),
             ("close", "`close`", "close=1%"),
             ("503=1%,foo=2%,close=1%", "`foo=2%`", "no such kind; there are 400 to 599 (a status)"),
-            ("mixed", "`mixed`", "close-silent, mix, outage"),
+            ("mixed", "`mixed`", "bomb, mix, outage"),
             ("503=101%", "`503=101%`", "0% to 100%"),
             ("503=-1%", "`503=-1%`", "a rate"),
             ("503=1e-3", "`503=1e-3`", "a rate"),

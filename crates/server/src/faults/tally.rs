@@ -20,7 +20,26 @@ pub(super) struct Tally {
     pub(super) loops: AtomicU64,
     /// By the index of the rule.
     pub(super) faults: Box<[AtomicU64]>,
+    /// Answers to requests for objects and pages, by status.
+    statuses: Box<[AtomicU64]>,
+    /// Connections by the number of their requests; the place is the number's decimal digits.
+    reuse: [AtomicU64; REUSE.len()],
+    /// The most requests on one connection.
+    most: AtomicU64,
 }
+
+/// How connections are called by the number of their requests, by [`rank`].
+const REUSE: [&str; 6] = ["0", "1", "2-9", "10-99", "100-999", "1000+"];
+
+fn rank(requests: u64) -> usize {
+    match requests {
+        0 | 1 => requests as usize,
+        more => (more.ilog10() as usize + 2).min(REUSE.len() - 1),
+    }
+}
+
+/// Statuses are below this.
+const STATUSES: usize = 600;
 
 impl Tally {
     pub(super) fn new(rules: usize) -> Self {
@@ -32,6 +51,32 @@ impl Tally {
             duplicates: AtomicU64::new(0),
             loops: AtomicU64::new(0),
             faults: (0..rules).map(|_| AtomicU64::new(0)).collect(),
+            statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
+            reuse: Default::default(),
+            most: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts the status of an answer, which begins with its head or is nothing.
+    pub(super) fn status(&self, answer: &[u8]) {
+        let Some(digits) = answer.get(9..12) else { return };
+        let status = digits.iter().fold(0, |n, digit| 10 * n + usize::from(digit & 15));
+        if let Some(counter) = self.statuses.get(status) {
+            count(counter, 1);
+        }
+    }
+
+    /// Counts that a connection had so many requests before and has so many now.
+    pub(super) fn reused(&self, before: u64, now: u64) {
+        if rank(now) != rank(before) || now == 0 {
+            count(&self.reuse[rank(now)], 1);
+            if now > 0 {
+                let counter = &self.reuse[rank(before)];
+                counter.store(counter.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            }
+        }
+        if now > self.most.load(Ordering::Relaxed) {
+            self.most.store(now, Ordering::Relaxed);
         }
     }
 }
@@ -41,7 +86,8 @@ pub(super) fn count(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
 
-/// Appends everything that was counted, as JSON; `kinds` are the names of the rules.
+/// Appends everything that was counted, as a JSON object without its end; `kinds` are the names
+/// of the rules.
 pub(super) fn stats_into(
     kinds: &[String],
     tallies: &[Tally],
@@ -91,7 +137,26 @@ pub(super) fn stats_into(
         json::string_into(kind, out);
         write!(out, ":{count}").expect("a vector takes what is written");
     }
-    out.extend_from_slice(b"}}\n");
+    out.extend_from_slice(b"},\"statuses\":{");
+    let mut comma = "";
+    for status in 0..STATUSES {
+        let count: u64 =
+            tallies.iter().map(|tally| tally.statuses[status].load(Ordering::Relaxed)).sum();
+        if count > 0 {
+            let _ = write!(out, "{comma}\"{status}\":{count}");
+            comma = ",";
+        }
+    }
+    out.extend_from_slice(b"},\"connection_requests\":{");
+    comma = "";
+    for (rank, name) in REUSE.iter().enumerate() {
+        let count: u64 =
+            tallies.iter().map(|tally| tally.reuse[rank].load(Ordering::Relaxed)).sum();
+        let _ = write!(out, "{comma}\"{name}\":{count}");
+        comma = ",";
+    }
+    let most = tallies.iter().map(|tally| tally.most.load(Ordering::Relaxed)).max();
+    let _ = write!(out, "}},\"most_on_one_connection\":{}", most.unwrap_or(0));
 }
 
 /// Until when clients were asked to stay away.
@@ -205,10 +270,25 @@ mod tests {
             count(&tally.duplicates, 1);
         }
         let mut out = Vec::new();
+        for status in ["200 OK", "429 Too", "200 OK", "x"] {
+            tallies[0].status(format!("HTTP/1.1 {status}").as_bytes());
+        }
+        for steps in [&[0, 1, 2, 9, 10][..], &[0, 5000], &[0]] {
+            tallies[1].reused(0, 0);
+            steps.windows(2).for_each(|step| tallies[1].reused(step[0], step[1]));
+        }
         stats_into(&kinds, &tallies, &[], &mut out);
+        out.push(b'}');
         let stats: serde_json::Value = serde_json::from_slice(&out).unwrap();
         let faults = serde_json::json!({"503": 12, "close": 0, "duplicate-names": 2});
         assert_eq!(stats["faults"], faults);
         assert_eq!((&stats["objects"], &stats["early"]), (&14.into(), &0.into()));
+        assert_eq!(stats["statuses"], serde_json::json!({"200": 2, "429": 1}));
+        let reuse = serde_json::json!(
+            {"0": 1, "1": 0, "2-9": 0, "10-99": 1, "100-999": 0, "1000+": 1});
+        assert_eq!(
+            (&stats["connection_requests"], &stats["most_on_one_connection"]),
+            (&reuse, &5000.into())
+        );
     }
 }

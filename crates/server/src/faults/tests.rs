@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::directory::Directory;
+use crate::respond::Site;
 use crate::session::{Ending, Session};
 use crate::synthetic::Synthetic;
 use proptest::prelude::*;
@@ -13,7 +14,7 @@ const CORPUS: Corpus = Corpus { count: 100_000, size: 100, seed: 1 };
 fn stage_of(content: Site, spec: &str) -> (Arc<Rehearsal>, Site) {
     let faults = spec.parse().unwrap_or_else(|why| panic!("{spec}: {why}"));
     let counters = vec![Arc::new(Counters::default())];
-    let rehearsal = Arc::new(Rehearsal::new(Arc::new(content), faults, counters));
+    let rehearsal = Arc::new(Rehearsal::new(Front::open(Arc::new(content)), faults, counters));
     (rehearsal.clone(), Site::Rehearsed(Stage::new(rehearsal, 0)))
 }
 
