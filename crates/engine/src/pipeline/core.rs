@@ -11,7 +11,7 @@ use crate::rt::{Control, Stop, TICK};
 use crate::schedule::{Access, Desk, Hedge, Origin};
 use crate::sink::{Destination, Sinks};
 use crate::wire::h1::Template;
-use crate::wire::{Link, LinkOptions, ReadBuffer, Target, Watchdog};
+use crate::wire::{Link, LinkOptions, Network, NoConnection, ReadBuffer, Target, Trust, Watchdog};
 use async_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
 use std::cell::RefCell;
@@ -34,6 +34,7 @@ pub(super) struct Parts {
     pub(super) control: Arc<Control>,
     pub(super) origin: Arc<Origin>,
     pub(super) record: Arc<Record>,
+    pub(super) network: Arc<Network>,
     /// Where the address of an object has its name.
     pub(super) route: Route,
     pub(super) leases: Receiver<Lease>,
@@ -61,13 +62,14 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, report, control, origin, record, route, leases, source } =
-        parts;
+    let Parts { index, plan, dest, sinks, report, control, origin, .. } = parts;
+    let Parts { network, record, route, leases, source, .. } = parts;
     let template = template(&plan)?;
-    let addrs = Target::resolve(&plan.url.origin).await.map_err(|error| {
-        Error::environment(plan.url.origin.to_string(), "cannot find the host").why(error)
+    let target = Rc::new(Target::new(network, plan.url.origin.clone(), Trust::User));
+    target.find(plan.connect_timeout).await.map_err(|none| {
+        let (NoConnection::Failed(why) | NoConnection::Starved(why)) = none;
+        Error::environment(plan.url.origin.to_string(), "cannot find the host").why(why)
     })?;
-    let target = Rc::new(Target::new(addrs));
     let hungry = Rc::new(Notify::new());
     let over = Rc::new(Notify::new());
     let worker = Rc::new(RefCell::new(Worker {

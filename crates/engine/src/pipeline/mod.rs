@@ -23,6 +23,7 @@ use crate::rt::{self, Control, Stop, machine};
 use crate::schedule::Origin;
 pub use crate::schedule::Outage;
 use crate::sink::{Destination, Settings, Sinks};
+use crate::wire::{Network, NetworkOptions};
 use record::Record;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
@@ -279,6 +280,7 @@ fn run_cores(
         commit_interval: plan.commit_interval,
     };
     let sinks = Sinks::new(Arc::clone(dest), settings)?;
+    let network = Network::new(NetworkOptions::default())?;
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let mut threads = Vec::with_capacity(plan.cores);
@@ -292,6 +294,7 @@ fn run_cores(
             control: Arc::clone(control),
             origin: Arc::clone(origin),
             record: Arc::clone(record),
+            network: Arc::clone(&network),
             route: route.clone(),
             leases: leases.clone(),
             // Core 0 reads the listing.

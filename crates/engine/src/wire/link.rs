@@ -114,8 +114,8 @@ impl<W: Work> Link<W> {
                 Ok(_) if self.paused(&first) => {
                     self.work.borrow_mut().lost(first, Loss::Unanswered);
                 }
-                Ok(stream) => {
-                    let mut open = Open::new(&self, stream, first);
+                Ok(dialed) => {
+                    let mut open = Open::new(&self, dialed.stream, first);
                     let broken = std::future::poll_fn(|cx| open.poll(cx)).await;
                     self.watch.set(None);
                     raced = open.close(broken);
