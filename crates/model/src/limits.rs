@@ -279,3 +279,49 @@ pub const LIST_URL_BYTES: usize = 32 << 10;
 
 /// Bytes of a host's name (RFC 1035 section 2.3.4).
 pub const HOST_BYTES: usize = 255;
+
+/// Hosts whose addresses are remembered, at most; the oldest goes first.
+pub const DNS_HOSTS: usize = 64 << 10;
+
+/// Lookups of names under way at once, unless told otherwise. Resolvers of home routers and of
+/// single machines collapse under more.
+pub const DNS_LOOKUPS: usize = 64;
+
+/// How long an answer of the DNS holds, whatever it says itself.
+pub const DNS_TTL: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// How long an answer without a time of its own holds: one of the hosts file or of the system's
+/// resolver.
+pub const DNS_TTL_UNKNOWN: Duration = Duration::from_secs(60);
+
+/// How long it holds at most that there is no such host.
+pub const DNS_NEGATIVE_TTL: Duration = Duration::from_secs(30);
+
+/// How long it holds that a lookup failed (RFC 9520 section 3.2: at least 1 s).
+pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(1);
+
+/// How long one lookup may take, all its attempts included.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the addresses of one family wait for those of the other.
+pub const DNS_OTHER_FAMILY: Duration = Duration::from_millis(250);
+
+/// Addresses of one host that are used, at most.
+pub const HOST_ADDRESSES: usize = 16;
+
+/// Time between two attempts to connect to addresses of one host, while the first has no result
+/// (RFC 8305 section 5).
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
+
+/// How long an address that failed is tried after the others.
+pub const ADDRESS_FAILED: Duration = Duration::from_secs(10);
+
+/// Bytes of a proxy's answer to `CONNECT`, at most.
+pub const TUNNEL_HEAD_BYTES: usize = 16 << 10;
+
+/// Servers whose TLS sessions are kept for the next handshake, at most.
+pub const TLS_SESSIONS: usize = 1024;
+
+/// Bytes of one file of certificates or keys, at most.
+pub const PEM_BYTES: u64 = 16 << 20;

@@ -12,7 +12,7 @@ use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::{Access, Board, Hedge, Key, NamedBy};
 use crate::sink::{Destination, Sinks};
-use crate::wire::{Link, LinkOptions, ReadBuffer, Watchdog};
+use crate::wire::{Link, LinkOptions, Network, NoConnection, ReadBuffer, Watchdog};
 use async_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
 use std::cell::RefCell;
@@ -35,6 +35,7 @@ pub(super) struct Parts {
     pub(super) control: Arc<Control>,
     pub(super) origins: Arc<Origins>,
     pub(super) record: Arc<Record>,
+    pub(super) network: Arc<Network>,
     /// Where the address of an object has its name.
     pub(super) route: Option<Route>,
     pub(super) leases: Receiver<Lease>,
@@ -62,12 +63,12 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, report, control, origins, record, route, leases, source } =
-        parts;
+    let Parts { index, plan, dest, sinks, report, control, origins, .. } = parts;
+    let Parts { record, network, route, leases, source, .. } = parts;
     let hungry = Rc::new(Notify::new());
     let more = Rc::new(Notify::new());
     let over = Rc::new(Notify::new());
-    let mut sites = Sites::new(&plan, Arc::clone(&origins))?;
+    let mut sites = Sites::new(&plan, Arc::clone(&origins), network)?;
     let seed = plan.seed ^ (index as u64).rotate_left(32);
     let mut lister = None;
     let board = match &plan.source {
@@ -75,6 +76,10 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         Source::Server(server) => {
             let key = Key { origin: server.url.origin.clone(), named_by: NamedBy::Source };
             let (origin, here) = sites.make(&key);
+            here.target.find(plan.connect_timeout).await.map_err(|none| {
+                let (NoConnection::Failed(why) | NoConnection::Starved(why)) = none;
+                Error::environment(key.origin.to_string(), "cannot find the host").why(why)
+            })?;
             lister = Some(feed::Lister {
                 target: Rc::clone(&here.target),
                 template: here.template.clone(),

@@ -25,6 +25,7 @@ use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
 pub use crate::schedule::Outage;
 use crate::sink::{Destination, Settings, Sinks};
+use crate::wire::Network;
 use record::Record;
 use site::Origins;
 use std::sync::atomic::Ordering;
@@ -282,6 +283,7 @@ fn run_cores(
         commit_interval: plan.commit_interval,
     };
     let sinks = Sinks::new(Arc::clone(dest), settings)?;
+    let network = Network::new(plan.network.clone())?;
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let mut threads = Vec::with_capacity(plan.cores);
@@ -295,6 +297,7 @@ fn run_cores(
             control: Arc::clone(control),
             origins: Arc::clone(origins),
             record: Arc::clone(record),
+            network: Arc::clone(&network),
             route: route.clone(),
             leases: leases.clone(),
             // Core 0 reads the listing.

@@ -4,7 +4,7 @@ use crate::schedule::RetryPolicy;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
 use crate::source::list::ListSpec;
-use crate::wire::Patience;
+use crate::wire::{NetworkOptions, Patience};
 use std::path::PathBuf;
 use std::time::Duration;
 use windrow_model::limits::{
@@ -45,6 +45,8 @@ pub struct Plan {
     pub memory: u64,
     /// A larger object fails, with class `too_large`.
     pub max_object_size: u64,
+    /// How servers are reached.
+    pub network: NetworkOptions,
     /// Requests under way to one server; `None` for no such bound.
     pub per_host: Option<usize>,
     /// The list may be another than that of the earlier run: its pages are found by counting, and
@@ -173,6 +175,7 @@ impl Plan {
             connect_timeout: Duration::from_secs(10),
             memory: 256 << 20,
             max_object_size: OBJECT_BYTES,
+            network: NetworkOptions::default(),
             per_host: None,
             resume_by_name: false,
             max_redirect: REDIRECTS,

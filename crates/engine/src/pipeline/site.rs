@@ -1,9 +1,9 @@
 //! The servers of a run: what all cores share of each, and what one core has beside it.
 
 use super::plan::Plan;
-use crate::schedule::{Board, Key, Origin, Outage, board};
-use crate::wire::Target;
+use crate::schedule::{Board, Key, NamedBy, Origin, Outage, board};
 use crate::wire::h1::Template;
+use crate::wire::{Network, Target, Trust};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,15 +81,20 @@ impl Origins {
 #[derive(Debug)]
 pub(super) struct Sites {
     origins: Arc<Origins>,
+    network: Arc<Network>,
     plan: Arc<Plan>,
 }
 
 impl Sites {
     /// # Errors
     /// A header line that is none.
-    pub(super) fn new(plan: &Arc<Plan>, origins: Arc<Origins>) -> Result<Self, Error> {
-        template("localhost", plan, true)?;
-        Ok(Self { origins, plan: Arc::clone(plan) })
+    pub(super) fn new(
+        plan: &Arc<Plan>,
+        origins: Arc<Origins>,
+        network: Arc<Network>,
+    ) -> Result<Self, Error> {
+        template("localhost", plan, true, None)?;
+        Ok(Self { origins, network, plan: Arc::clone(plan) })
     }
 
     /// Whether a redirect from https to http is followed.
@@ -100,11 +105,23 @@ impl Sites {
     /// What is needed of a server.
     pub(super) fn make(&mut self, key: &Key) -> (Arc<Origin>, Here) {
         let authority = key.origin.authority();
-        let made = |own| template(&authority, &self.plan, own).expect("tried with another host");
+        let trust = match key.named_by {
+            NamedBy::Source => Trust::User,
+            NamedBy::Redirect { private } => Trust::Redirect { from_private: private },
+        };
+        let target = Target::new(Arc::clone(&self.network), key.origin.clone(), trust);
+        let made = |own| {
+            let made = template(&authority, &self.plan, own, target.proxy_header());
+            let made = made.expect("tried with another host");
+            match target.absolute_form() {
+                Some(front) => made.absolute(front),
+                None => made,
+            }
+        };
         let here = Here {
-            target: Rc::new(Target::new(key.origin.clone())),
             template: made(true),
             bare: made(false),
+            target: Rc::new(target),
             links: 0,
             private: false,
             idle: Vec::new(),
@@ -129,8 +146,14 @@ impl Sites {
     }
 }
 
-/// Requests to a server; `own` is whether with what the user has sent along.
-pub(super) fn template(authority: &str, plan: &Plan, own: bool) -> Result<Template, Error> {
+/// Requests to a server; `own` is whether with what the user has sent along, `proxy` what a proxy
+/// on the way wants to see.
+fn template(
+    authority: &str,
+    plan: &Plan,
+    own: bool,
+    proxy: Option<(&str, &str)>,
+) -> Result<Template, Error> {
     const OURS: [(&str, &str); 3] = [
         ("User-Agent", concat!("windrow/", env!("CARGO_PKG_VERSION"))),
         ("Accept", "*/*"),
@@ -142,7 +165,7 @@ pub(super) fn template(authority: &str, plan: &Plan, own: bool) -> Result<Templa
     let given = |name: &str| theirs().any(|(own, _)| own.eq_ignore_ascii_case(name));
     let ours = OURS.into_iter().filter(|(name, _)| !given(name));
     let theirs = theirs().map(|(name, value)| (name.as_str(), value.as_str()));
-    Template::new(authority, ours.chain(theirs)).map_err(|name| {
+    Template::new(authority, ours.chain(theirs).chain(proxy)).map_err(|name| {
         Error::usage(format!("--header '{name}'"), "not a header line")
             .why("a name is letters, digits and `-`; a value has no control characters")
     })

@@ -679,6 +679,10 @@ impl Work for Worker {
         Rc::clone(&here.target)
     }
 
+    fn connected(&mut self, place: SiteId, private: bool) {
+        self.board.site(place).extra.private = private;
+    }
+
     fn left(&mut self, place: SiteId) {
         self.board.site(place).extra.links -= 1;
     }

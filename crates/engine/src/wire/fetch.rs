@@ -69,7 +69,7 @@ impl Client {
         let begun = Instant::now();
         let stream = loop {
             match self.target.connect(self.connect_timeout).await {
-                Ok(stream) => break stream,
+                Ok(dialed) => break dialed.stream,
                 // The objects' connections come and go.
                 Err(NoConnection::Starved(_)) if begun.elapsed() < self.connect_timeout => {
                     tokio::time::sleep(STARVED).await;

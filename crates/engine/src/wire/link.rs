@@ -6,7 +6,7 @@
 use super::h1::{Broken, Exchange, Loss, Session};
 use super::pace::{Late, Pace, Patience};
 use super::stream::Stream;
-use super::target::{NoConnection, Target};
+use super::target::{Dialed, NoConnection, Target};
 use super::watch::Watch;
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -38,6 +38,9 @@ pub trait Work: Exchange {
 
     /// A link is about to connect to a server: how. To be followed by [`Work::left`].
     fn target(&mut self, place: Self::Place) -> Rc<Target>;
+
+    /// A connection to a server is there; `private` is whether its address is a private one.
+    fn connected(&mut self, place: Self::Place, private: bool);
 
     /// A link has no connection to a server any more.
     fn left(&mut self, place: Self::Place);
@@ -134,7 +137,10 @@ impl<W: Work> Link<W> {
             let connected = target.connect(self.options.connect_timeout).await;
             let starved = matches!(connected, Err(NoConnection::Starved(_)));
             match connected {
-                Ok(stream) => taken = self.serve(place, stream, first).await,
+                Ok(Dialed { stream, private, .. }) => {
+                    self.work.borrow_mut().connected(place, private);
+                    taken = self.serve(place, stream, first).await;
+                }
                 Err(no) => {
                     let mut work = self.work.borrow_mut();
                     work.tick(Instant::now());

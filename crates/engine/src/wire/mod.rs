@@ -1,8 +1,9 @@
 //! The wire: connections, and the protocol spoken on them.
 //!
-//! [`h1`] is the protocol without I/O; [`link`] moves its bytes over tokio sockets; [`fetch`] asks
+//! [`dial`] and [`target`] make connections; [`h1`] is the protocol without I/O; [`link`] moves its bytes over tokio sockets; [`fetch`] asks
 //! for one thing at a time, as listings are read.
 
+pub mod dial;
 pub mod fetch;
 pub mod h1;
 pub mod link;
@@ -11,9 +12,10 @@ pub mod stream;
 pub mod target;
 pub mod watch;
 
+pub use dial::{Allowed, Network, NetworkOptions, Proxies, Trust};
 pub use fetch::{Client, Fetched};
 pub use link::{Link, LinkOptions, ReadBuffer, Work};
 pub use pace::{Late, Pace, Patience};
 pub use stream::Stream;
-pub use target::{NoConnection, Target};
+pub use target::{Dialed, NoConnection, Target};
 pub use watch::{Watch, Watchdog};

@@ -3,6 +3,8 @@
 /// Renders `GET` requests for one origin.
 #[derive(Debug, Clone)]
 pub struct Template {
+    /// `GET `, and scheme and authority where a proxy is asked.
+    front: Box<[u8]>,
     /// ` HTTP/1.1`, `Host`, and every other line up to the empty one.
     tail: Box<[u8]>,
 }
@@ -29,13 +31,21 @@ impl Template {
             }
         }
         tail.extend_from_slice(b"\r\n");
-        Ok(Self { tail: tail.into() })
+        Ok(Self { front: b"GET "[..].into(), tail: tail.into() })
+    }
+
+    /// The same for a proxy that is asked in the clear: scheme and authority stand before each
+    /// target (RFC 9112 section 3.2.2).
+    #[must_use]
+    pub fn absolute(self, scheme_and_authority: &str) -> Self {
+        let front = [b"GET ", scheme_and_authority.as_bytes()].concat();
+        Self { front: front.into(), ..self }
     }
 
     /// Appends a request; `target` appends the request target (path and query), which it has
     /// percent-encoded.
     pub fn render(&self, out: &mut Vec<u8>, target: impl FnOnce(&mut Vec<u8>)) {
-        out.extend_from_slice(b"GET ");
+        out.extend_from_slice(&self.front);
         let start = out.len();
         target(out);
         debug_assert!(out[start..].iter().all(u8::is_ascii_graphic) && out[start] == b'/');
