@@ -237,3 +237,27 @@ pub const HEDGE_BYTES: u64 = 256 << 10;
 /// Names of files that `verify` holds at once, at 32 bytes each (256 MiB): of more files than that
 /// it looks at one share after the other, and walks the tree for each.
 pub const VERIFY_NAMES: u64 = 8 << 20;
+
+/// Requests a second below and above which a cap means nothing: one in eleven days, and more than
+/// a machine sends.
+pub const RATE_MIN: f64 = 1e-6;
+
+/// See [`RATE_MIN`].
+pub const RATE_MAX: f64 = 1e7;
+
+/// How late a request may start and its successors still keep to the old slots. Timers have
+/// milliseconds; and a window of 1 s may hold so much more than a second's worth, of which the
+/// promise of 1 % leaves 2 ms for what happens between the grant and the wire.
+pub const RATE_LATE: Duration = Duration::from_millis(8);
+
+/// The same for bytes, which are paid for afterwards.
+pub const BYTE_RATE_LATE: Duration = Duration::from_millis(40);
+
+/// Bytes that all cores together read at once under `--limit-rate`, at most.
+pub const READ_MAX: usize = 256 << 10;
+
+/// Bytes that one core reads at once, at least, if its share of [`READ_MAX`] is not less.
+pub const READ_MIN: usize = 4 << 10;
+
+/// One read under `--limit-rate` is what comes in so long.
+pub const READ_SPAN: Duration = Duration::from_millis(25);
