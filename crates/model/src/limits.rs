@@ -261,3 +261,28 @@ pub const READ_MIN: usize = 4 << 10;
 
 /// One read under `--limit-rate` is what comes in so long.
 pub const READ_SPAN: Duration = Duration::from_millis(25);
+
+/// Behind a throttled answer an origin is sent this share of what it seems to bear.
+pub const THROTTLE_CUT: f64 = 0.95;
+
+/// Requests a second below which an origin that throttles is not slowed down.
+pub const THROTTLE_FLOOR: f64 = 0.05;
+
+/// How long the limit takes to double before a ceiling was met.
+pub const THROTTLE_RAMP: Duration = Duration::from_millis(350);
+
+/// How long the limit takes back to a ceiling that was met once. It doubles where the ceiling is
+/// found in the same place again.
+pub const THROTTLE_SCALE: Duration = Duration::from_secs(2);
+
+/// The longest; an origin that bears twice as much is noticed half of that later.
+pub const THROTTLE_SCALE_CAP: Duration = Duration::from_secs(8);
+
+/// The longest where the server asks for pauses.
+pub const THROTTLE_SCALE_PAUSED: Duration = Duration::from_secs(3600);
+
+/// Share of the time that may be spent in pauses which looking for the ceiling brings about.
+pub const THROTTLE_LOSS: f64 = 0.04;
+
+/// A limit that is hardly used for so long is dropped.
+pub const THROTTLE_IDLE: Duration = Duration::from_secs(10);
