@@ -286,3 +286,18 @@ pub const THROTTLE_LOSS: f64 = 0.04;
 
 /// A limit that is hardly used for so long is dropped.
 pub const THROTTLE_IDLE: Duration = Duration::from_secs(10);
+
+/// The shortest round in which `-c auto` measures.
+pub const CROWD_ROUND: Duration = Duration::from_millis(50);
+
+/// The longest measurement, however slow the answers are.
+pub const CROWD_ROUND_CAP: Duration = Duration::from_secs(2);
+
+/// How long `-c auto` stays with a limit that is new; longer each time when nothing better is found.
+pub const CROWD_HOLD: Duration = Duration::from_millis(250);
+
+/// The longest, so that a server that got faster is noticed.
+pub const CROWD_HOLD_CAP: Duration = Duration::from_secs(4);
+
+/// Share of requests that may fail before the limit is halved.
+pub const CROWD_FAILURES: f64 = 0.02;
