@@ -49,6 +49,10 @@ pub struct CoreCounters {
     pub hedges: Counter,
     /// Requests without an answer yet.
     pub in_flight: Counter,
+    /// Sum of the latencies of the objects stored, in nanoseconds; kept only where it is of use.
+    pub latency: Counter,
+    /// Attempts that failed in a way that too many requests under way may be the cause of.
+    pub overloads: Counter,
     /// Objects that failed, by class.
     pub failed: [Counter; FailureClass::ALL.len()],
 }

@@ -77,10 +77,10 @@ pub const PIPELINE_DEPTH: usize = 1024;
 /// Requests in flight over all cores (`--concurrency`), at most.
 pub const CONCURRENCY: usize = 65_536;
 
-/// Connections for each core when `--concurrency` is `auto`.
+/// Connections for each core that a run begins with when `--concurrency` is `auto`.
 pub const AUTO_CONNECTIONS_PER_CORE: usize = 64;
 
-/// Connections for each core when `--concurrency` is `auto` and requests are pipelined.
+/// The same where requests are pipelined.
 pub const AUTO_PIPELINED_CONNECTIONS_PER_CORE: usize = 4;
 
 /// File descriptors kept for what a process has once: the terminal, the destination, signals.
@@ -325,3 +325,70 @@ pub const TLS_SESSIONS: usize = 1024;
 
 /// Bytes of one file of certificates or keys, at most.
 pub const PEM_BYTES: u64 = 16 << 20;
+
+/// Requests a second below and above which a cap means nothing: one in eleven days, and more than
+/// a machine sends.
+pub const RATE_MIN: f64 = 1e-6;
+
+/// See [`RATE_MIN`].
+pub const RATE_MAX: f64 = 1e7;
+
+/// How late a request may start and its successors still keep to the old slots. Timers have
+/// milliseconds; and a window of 1 s may hold so much more than a second's worth, of which the
+/// promise of 1 % leaves 2 ms for what happens between the grant and the wire.
+pub const RATE_LATE: Duration = Duration::from_millis(8);
+
+/// The same for bytes, which are paid for afterwards.
+pub const BYTE_RATE_LATE: Duration = Duration::from_millis(40);
+
+/// Bytes that all cores together read at once under `--limit-rate`, at most.
+pub const READ_MAX: usize = 256 << 10;
+
+/// Bytes that one core reads at once, at least, if its share of [`READ_MAX`] is not less.
+pub const READ_MIN: usize = 4 << 10;
+
+/// One read under `--limit-rate` is what comes in so long.
+pub const READ_SPAN: Duration = Duration::from_millis(25);
+
+/// Behind a throttled answer an origin is sent this share of what it seems to bear.
+pub const THROTTLE_CUT: f64 = 0.95;
+
+/// Requests a second below which an origin that throttles is not slowed down.
+pub const THROTTLE_FLOOR: f64 = 0.05;
+
+/// How long the limit takes to double before a ceiling was met.
+pub const THROTTLE_RAMP: Duration = Duration::from_millis(350);
+
+/// How long the limit takes back to a ceiling that was met once. It doubles where the ceiling is
+/// found in the same place again.
+pub const THROTTLE_SCALE: Duration = Duration::from_secs(2);
+
+/// The longest; an origin that bears twice as much is noticed half of that later.
+pub const THROTTLE_SCALE_CAP: Duration = Duration::from_secs(8);
+
+/// The longest where the server asks for pauses.
+pub const THROTTLE_SCALE_PAUSED: Duration = Duration::from_secs(3600);
+
+/// Share of the time that may be spent in pauses which looking for the ceiling brings about.
+pub const THROTTLE_LOSS: f64 = 0.04;
+
+/// A limit that is hardly used for so long is dropped.
+pub const THROTTLE_IDLE: Duration = Duration::from_secs(10);
+
+/// The shortest round in which `-c auto` measures.
+pub const CROWD_ROUND: Duration = Duration::from_millis(50);
+
+/// The longest measurement, however slow the answers are.
+pub const CROWD_ROUND_CAP: Duration = Duration::from_secs(2);
+
+/// How long `-c auto` stays with a limit that is new; longer each time when nothing better is found.
+pub const CROWD_HOLD: Duration = Duration::from_millis(250);
+
+/// The longest, so that a server that got faster is noticed.
+pub const CROWD_HOLD_CAP: Duration = Duration::from_secs(4);
+
+/// Share of requests that may fail before the limit is halved.
+pub const CROWD_FAILURES: f64 = 0.02;
+
+/// Connections over all cores, at most, when `--concurrency` is `auto`.
+pub const AUTO_CONNECTIONS_MOST: usize = 16_384;

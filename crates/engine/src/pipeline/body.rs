@@ -34,6 +34,9 @@ pub(super) struct Bodies {
     dest: Arc<Destination>,
     /// Bodies above so many bytes go to a spool.
     spool_above: usize,
+    /// Bytes of all bodies in memory: now, and at most.
+    held: usize,
+    most: usize,
     spare: Vec<Vec<u8>>,
 }
 
@@ -42,8 +45,8 @@ pub(super) struct Bodies {
 const SPARES: usize = 16;
 
 impl Bodies {
-    pub(super) fn new(dest: Arc<Destination>, spool_above: usize) -> Self {
-        Self { dest, spool_above, spare: Vec::new() }
+    pub(super) fn new(dest: Arc<Destination>, spool_above: usize, most: usize) -> Self {
+        Self { dest, spool_above, held: 0, most, spare: Vec::new() }
     }
 
     /// Appends bytes to a body of `length`, if that is known.
@@ -65,7 +68,9 @@ impl Bodies {
             };
         }
         if let Incoming::Memory(memory) = incoming {
-            if memory.len() + bytes.len() <= self.spool_above {
+            let fits = self.held + bytes.len() <= self.most;
+            if memory.len() + bytes.len() <= self.spool_above && fits {
+                self.held += bytes.len();
                 memory.extend_from_slice(bytes);
                 return Ok(());
             }
@@ -89,6 +94,7 @@ impl Bodies {
     }
 
     fn keep(&mut self, mut memory: Vec<u8>) {
+        self.held = self.held.saturating_sub(memory.len());
         if self.spare.len() < SPARES && memory.capacity() <= KEPT_BUFFER_BYTES {
             memory.clear();
             self.spare.push(memory);

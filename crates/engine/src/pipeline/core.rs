@@ -3,6 +3,7 @@
 use super::body::Bodies;
 use super::feed;
 use super::flights::Flights;
+use super::gathering::Gathering;
 use super::plan::{Plan, Source};
 use super::record::{CoreBook, Record};
 use super::roster::Roster;
@@ -10,7 +11,7 @@ use super::site::{Origins, Sites};
 use super::worker::{Route, Worker};
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::{Access, Board, Hedge, Key, NamedBy};
+use crate::schedule::{Access, Board, ByteRate, Hedge, Key, NamedBy, Rate};
 use crate::sink::{Destination, Sinks};
 use crate::wire::{Link, LinkOptions, Network, NoConnection, ReadBuffer, Watchdog};
 use async_channel::{Receiver, Sender};
@@ -36,6 +37,9 @@ pub(super) struct Parts {
     pub(super) origins: Arc<Origins>,
     pub(super) record: Arc<Record>,
     pub(super) network: Arc<Network>,
+    pub(super) rate: Option<Arc<Rate>>,
+    pub(super) byte_rate: Option<Arc<ByteRate>>,
+    pub(super) crowd: Option<Arc<Gathering>>,
     /// Where the address of an object has its name.
     pub(super) route: Option<Route>,
     pub(super) leases: Receiver<Lease>,
@@ -64,9 +68,10 @@ pub(super) async fn run(parts: Parts) -> Done {
 
 async fn work(parts: Parts) -> Result<Done, Error> {
     let Parts { index, plan, dest, sinks, report, control, origins, .. } = parts;
-    let Parts { record, network, route, leases, source, .. } = parts;
+    let Parts { record, network, rate, byte_rate, crowd, route, leases, source, .. } = parts;
     let hungry = Rc::new(Notify::new());
     let more = Rc::new(Notify::new());
+    let paced = Rc::new(Notify::new());
     let over = Rc::new(Notify::new());
     let mut sites = Sites::new(&plan, Arc::clone(&origins), network)?;
     let seed = plan.seed ^ (index as u64).rotate_left(32);
@@ -98,7 +103,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         hedge_after: None,
         sink: sinks.open(Box::new(CoreBook::new(Arc::clone(&record), index)))?,
         latency: latency_histogram(),
-        bodies: Bodies::new(Arc::clone(&dest), plan.spool_above()),
+        bodies: Bodies::new(Arc::clone(&dest), plan.spool_above(), plan.bodies_bytes()),
         route,
         report: Arc::clone(&report),
         core: index,
@@ -112,9 +117,17 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         sink_failed: false,
         unrecorded: 0,
         roster: Roster::new(most),
-        new_links: most,
+        // Where their number is found out, links are made when they are of use.
+        new_links: if crowd.is_some() { 0 } else { most },
         under_way: 0,
-        limit: most * plan.pipeline,
+        limit: crowd.as_ref().map_or(most * plan.pipeline, |crowd| crowd.share(index)),
+        held_back: false,
+        rate,
+        byte_rate,
+        pace_due: None,
+        paced: Rc::clone(&paced),
+        crowd,
+        latencies: Default::default(),
         hungry: Rc::clone(&hungry),
         more: Rc::clone(&more),
         over: Rc::clone(&over),
@@ -140,13 +153,15 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     grow(&mut links);
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
     let ticker = spawn_local(tick(Rc::clone(&worker), Rc::clone(&watchdog), Rc::clone(&over)));
+    let pacer = spawn_local(pace(Rc::clone(&worker), paced));
     let reader = source.map(|queue| {
         spawn_local(feed::list(feed::Feed { plan, record, sinks, lister, queue, report, control }))
     });
 
     loop {
         let ended = tokio::select! {
-            ended = links.join_next() => ended,
+            // There may be none yet.
+            ended = links.join_next(), if !links.is_empty() => ended,
             () = more.notified() => {
                 grow(&mut links);
                 continue;
@@ -156,13 +171,16 @@ async fn work(parts: Parts) -> Result<Done, Error> {
             () = over.notified() => break links.shutdown().await,
         };
         match ended {
-            None => break,
+            None => {}
             // A panic in a link is a panic of its core.
             Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Some(_) => {}
         }
+        if links.is_empty() && worker.borrow().board.finished() {
+            break;
+        }
     }
-    for helper in [Some(feeder), Some(ticker), reader].into_iter().flatten() {
+    for helper in [Some(feeder), Some(ticker), Some(pacer), reader].into_iter().flatten() {
         helper.abort();
         let _ = helper.await;
     }
@@ -202,6 +220,20 @@ async fn take_leases(worker: Rc<RefCell<Worker>>, leases: Receiver<Lease>, hungr
             Err(_) => {
                 worker.board.close();
                 return worker.wake_all();
+            }
+        }
+    }
+}
+
+/// Has links woken when a rate allows another request.
+async fn pace(worker: Rc<RefCell<Worker>>, paced: Rc<Notify>) {
+    loop {
+        let due = worker.borrow().pace_due;
+        match due {
+            None => paced.notified().await,
+            Some(due) => {
+                tokio::time::sleep_until(due.into()).await;
+                worker.borrow_mut().pace(Instant::now());
             }
         }
     }

@@ -10,6 +10,7 @@ mod core;
 mod crash;
 mod feed;
 mod flights;
+mod gathering;
 mod known;
 mod plan;
 mod record;
@@ -24,6 +25,7 @@ pub use plan::{MaxFailures, Only, Plan, Server, Source};
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
 pub use crate::schedule::Outage;
+use crate::schedule::{ByteRate, Rate};
 use crate::sink::{Destination, Settings, Sinks};
 use crate::wire::Network;
 use record::Record;
@@ -86,7 +88,7 @@ impl Run {
         let report = Arc::new(Report::new(plan.cores, record.before()));
         let control = Arc::new(Control::default());
         let (send, ended) = mpsc::channel();
-        let origins = Arc::new(Origins::new(plan.source.server().is_some(), plan.seed));
+        let origins = Arc::new(Origins::new(&plan));
         let run = Self {
             report: Arc::clone(&report),
             control: Arc::clone(&control),
@@ -284,6 +286,10 @@ fn run_cores(
     };
     let sinks = Sinks::new(Arc::clone(dest), settings)?;
     let network = Network::new(plan.network.clone())?;
+    let now = Instant::now();
+    let rate = plan.rate.map(|rate| Arc::new(Rate::new(now, rate, plan.rate_burst)));
+    let byte_rate = plan.limit_rate.map(|rate| Arc::new(ByteRate::new(now, rate)));
+    let crowd = plan.crowd().map(Arc::new);
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let mut threads = Vec::with_capacity(plan.cores);
@@ -298,6 +304,9 @@ fn run_cores(
             origins: Arc::clone(origins),
             record: Arc::clone(record),
             network: Arc::clone(&network),
+            rate: rate.clone(),
+            byte_rate: byte_rate.clone(),
+            crowd: crowd.clone(),
             route: route.clone(),
             leases: leases.clone(),
             // Core 0 reads the listing.

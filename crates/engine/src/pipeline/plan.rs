@@ -1,5 +1,6 @@
 //! What a run is to do, with every choice made.
 
+use super::gathering::Gathering;
 use crate::schedule::RetryPolicy;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
@@ -8,10 +9,10 @@ use crate::wire::{NetworkOptions, Patience};
 use std::path::PathBuf;
 use std::time::Duration;
 use windrow_model::limits::{
-    AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE, COMMIT_INTERVAL, COMMIT_PACKS,
-    CONCURRENCY, CORE_FDS, DIRECTORY_HANDLES, HELD_BATCHES, HELD_FILES, LEAST_CORE_FDS, MIN_SPEED,
-    MIN_SPEED_WINDOW, OBJECT_BYTES, PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, REDIRECTS,
-    RESERVED_FDS,
+    AUTO_CONNECTIONS_MOST, AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE,
+    COMMIT_INTERVAL, COMMIT_PACKS, CONCURRENCY, CORE_FDS, DIRECTORY_HANDLES, HELD_BATCHES,
+    HELD_FILES, LEAST_CORE_FDS, MIN_SPEED, MIN_SPEED_WINDOW, OBJECT_BYTES, PACK_BLOCK_BYTES,
+    PACK_BLOCKS, PIPELINE_DEPTH, REDIRECTS, RESERVED_FDS,
 };
 use windrow_model::url::Url;
 use windrow_model::{Error, FailureClass};
@@ -47,6 +48,14 @@ pub struct Plan {
     pub max_object_size: u64,
     /// How servers are reached.
     pub network: NetworkOptions,
+    /// Requests started in each second, at most; retries included.
+    pub rate: Option<f64>,
+    /// Of these, so many may start at once after a pause.
+    pub rate_burst: u32,
+    /// The same for each server.
+    pub rate_per_host: Option<f64>,
+    /// Bytes received in each second, at most.
+    pub limit_rate: Option<u64>,
     /// Requests under way to one server; `None` for no such bound.
     pub per_host: Option<usize>,
     /// The list may be another than that of the earlier run: its pages are found by counting, and
@@ -72,6 +81,8 @@ pub struct Plan {
     pub seed: u64,
     /// Connections of all cores together; settled before a run.
     pub(super) connections: usize,
+    /// Requests in flight at first, where their number is found while the run goes on.
+    pub(super) start: usize,
     /// Directory handles that there is room for on each core; settled before a run.
     pub(super) directories: usize,
     /// Files that wait for their names, in one list of one core.
@@ -176,6 +187,10 @@ impl Plan {
             memory: 256 << 20,
             max_object_size: OBJECT_BYTES,
             network: NetworkOptions::default(),
+            rate: None,
+            rate_burst: 1,
+            rate_per_host: None,
+            limit_rate: None,
             per_host: None,
             resume_by_name: false,
             max_redirect: REDIRECTS,
@@ -188,6 +203,7 @@ impl Plan {
             commit_interval: COMMIT_INTERVAL,
             seed: 0,
             connections: 1,
+            start: 1,
             directories: 0,
             held_files: 1,
             held_packs: 1,
@@ -216,8 +232,14 @@ impl Plan {
                 self.pipeline = self.pipeline.min(concurrency);
                 concurrency / self.pipeline
             }
-            None if self.pipeline > 1 => AUTO_PIPELINED_CONNECTIONS_PER_CORE * self.cores,
-            None => AUTO_CONNECTIONS_PER_CORE * self.cores,
+            None => {
+                let pipelined = self.pipeline > 1;
+                self.start = match pipelined {
+                    true => AUTO_PIPELINED_CONNECTIONS_PER_CORE * self.cores * self.pipeline,
+                    false => AUTO_CONNECTIONS_PER_CORE * self.cores,
+                };
+                (CONCURRENCY / self.pipeline).min(AUTO_CONNECTIONS_MOST)
+            }
         };
         // No core without a connection.
         self.cores = self.cores.min(connections);
@@ -270,10 +292,26 @@ impl Plan {
     pub(super) fn setting(&self) -> String {
         let Self { cores, connections, pipeline, .. } = self;
         let spool = self.spool_above() >> 10;
-        format!(
-            "{cores} cores, {connections} connections, {pipeline} requests in flight on each; \
-             bodies above {spool} KiB go by way of the disk"
-        )
+        let flight = match self.concurrency {
+            Some(_) => {
+                format!("{connections} connections, {pipeline} requests in flight on each")
+            }
+            None => format!(
+                "requests in flight as it is fastest, {} at first and {} at most",
+                self.start,
+                connections * pipeline
+            ),
+        };
+        format!("{cores} cores, {flight}; bodies above {spool} KiB go by way of the disk")
+    }
+
+    /// What finds the number of requests in flight, where that is left to windrow.
+    pub(super) fn crowd(&self) -> Option<Gathering> {
+        if self.concurrency.is_some() {
+            return None;
+        }
+        let most = self.connections * self.pipeline;
+        Some(Gathering::new(self.cores, self.start.min(most), self.cores, most))
     }
 
     /// Requests of one core to one server.
@@ -296,9 +334,13 @@ impl Plan {
 
     /// Bodies above this size go to disk before they go to the sink.
     pub(super) fn spool_above(&self) -> usize {
-        // Of the pipelined requests of a connection only one has a body under way.
-        let share = self.memory / 2 / (self.connections as u64).max(1);
+        let share = self.memory / 2 / self.cores as u64 / 8;
         usize::try_from(share).unwrap_or(usize::MAX).clamp(16 << 10, 4 << 20)
+    }
+
+    /// Bytes of all bodies that one core has in memory; what comes beyond goes to disk, too.
+    pub(super) fn bodies_bytes(&self) -> usize {
+        usize::try_from(self.memory / 2 / self.cores as u64).unwrap_or(usize::MAX)
     }
 }
 
@@ -335,7 +377,8 @@ mod tests {
             }
         }
         let plan = settled(Format::Tar, 2, 1 << 20).expect("plenty");
-        assert_eq!((plan.cores, plan.connections), (2, 2 * AUTO_CONNECTIONS_PER_CORE));
+        assert_eq!((plan.cores, plan.connections), (2, AUTO_CONNECTIONS_MOST));
+        assert_eq!(plan.start, 2 * AUTO_CONNECTIONS_PER_CORE);
         assert!(settled(Format::Tar, 2, 30).is_err());
     }
 }

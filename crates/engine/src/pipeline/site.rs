@@ -39,12 +39,15 @@ pub(super) struct Origins {
     seed: u64,
     /// The source has one server, that is waited for.
     single: bool,
+    /// Requests a second to each.
+    rate: Option<f64>,
     known: Mutex<HashMap<Key, Arc<Origin>>>,
 }
 
 impl Origins {
-    pub(super) fn new(single: bool, seed: u64) -> Self {
-        Self { seed, single, known: Mutex::default() }
+    pub(super) fn new(plan: &Plan) -> Self {
+        let single = plan.source.server().is_some();
+        Self { seed: plan.seed, single, rate: plan.rate_per_host, known: Mutex::default() }
     }
 
     /// What is shared of a server.
@@ -62,7 +65,7 @@ impl Origins {
             true => Origin::new(now, seed),
             false => Origin::one_of_many(now, seed),
         };
-        let origin = Arc::new(origin);
+        let origin = Arc::new(origin.capped(self.rate));
         known.insert(key.clone(), Arc::clone(&origin));
         origin
     }

@@ -2,13 +2,16 @@
 
 use super::body::{Bodies, Incoming};
 use super::flights::{FlightId, Flights};
+use super::gathering::Gathering;
 use super::plan::MaxFailures;
 use super::record::{Place, Record};
 use super::roster::Roster;
 use super::site::{Here, Sites};
 use crate::report::Report;
 use crate::rt::{Control, Stop};
-use crate::schedule::{Address, Board, Desk, Errand, Hedge, Next, SiteId, Ticket, Verdict};
+use crate::schedule::{
+    Address, Board, ByteRate, Desk, Errand, Hedge, Next, Rate, SiteId, Ticket, Verdict,
+};
 use crate::sink::{Body, Object, Sink, SinkError};
 use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, retry_after};
 use crate::wire::{Target, Work};
@@ -107,6 +110,20 @@ pub(super) struct Worker {
     pub(super) under_way: usize,
     /// Requests under way, at most.
     pub(super) limit: usize,
+    /// That held something back since it was last told.
+    pub(super) held_back: bool,
+    /// Requests a second over all servers and cores, at most.
+    pub(super) rate: Option<Arc<Rate>>,
+    /// Bytes a second over all cores, at most.
+    pub(super) byte_rate: Option<Arc<ByteRate>>,
+    /// When a rate allows the next request, where one held something back.
+    pub(super) pace_due: Option<Instant>,
+    /// Told when that changes.
+    pub(super) paced: Rc<Notify>,
+    /// What finds out how many may be under way, where that is left to windrow.
+    pub(super) crowd: Option<Arc<Gathering>>,
+    /// Latencies since the last tick: their sum, and the least.
+    pub(super) latencies: (Duration, Option<Duration>),
     /// Told when the desk has room for another lease.
     pub(super) hungry: Rc<Notify>,
     /// Told when another link is of use.
@@ -123,7 +140,12 @@ impl Worker {
 
     /// Has as many links look again as may send something.
     pub(super) fn wake(&mut self) {
-        let room = self.limit.saturating_sub(self.under_way);
+        let paced = self.rate.is_some();
+        self.wake_up_to(if paced { 1 } else { usize::MAX });
+    }
+
+    fn wake_up_to(&mut self, most: usize) {
+        let room = self.limit.saturating_sub(self.under_way).min(most);
         let new = self.roster.wake(room, &mut self.board);
         if new > 0 {
             self.new_links = new;
@@ -155,6 +177,7 @@ impl Worker {
             self.stop(Stop::Error(error));
         }
         self.take_back_rejected();
+        self.balance(now);
         let ready = self.board.tend(now);
         self.check_outage();
         self.hedge_after = (self.hedge.is_some() && self.board.is_tail()).then(|| {
@@ -169,6 +192,26 @@ impl Worker {
         // Requests for which nobody waits would hold their links, and the run, up to a timeout.
         if self.board.finished() && self.board.out() == 0 && !self.flights.is_empty() {
             self.over.notify_one();
+        }
+    }
+
+    /// Tells what happened since the last tick, and learns how many requests may be under way.
+    fn balance(&mut self, now: Instant) {
+        let Some(crowd) = &self.crowd else { return };
+        let (sum, least) = std::mem::take(&mut self.latencies);
+        let counters = &self.report.cores[self.core];
+        counters.latency.add(u64::try_from(sum.as_nanos()).unwrap_or(u64::MAX));
+        crowd.tell(self.core, least, std::mem::take(&mut self.held_back));
+        if self.core == 0 {
+            crowd.tick(now, &self.report);
+        }
+        let limit = crowd.share(self.core);
+        if limit != self.limit {
+            let more = limit > self.limit;
+            self.limit = limit;
+            if more {
+                self.wake();
+            }
         }
     }
 
@@ -274,7 +317,10 @@ impl Worker {
                 let counters = self.counters();
                 counters.stored.add(1);
                 counters.bytes.add(receipt.bytes);
-                let micros = self.now.saturating_duration_since(sent).as_micros();
+                let took = self.now.saturating_duration_since(sent);
+                let micros = took.as_micros();
+                self.latencies.0 += took;
+                self.latencies.1 = Some(self.latencies.1.map_or(took, |least| least.min(took)));
                 self.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
                 let now = self.now;
                 let desk = self.desk(site);
@@ -346,6 +392,9 @@ impl Worker {
     ) -> Option<Ticket> {
         let probe = errand.is_probe();
         let now = self.now;
+        if result.is_err_and(is_overload) {
+            self.counters().overloads.add(1);
+        }
         let verdict = self.desk(site).ended(errand, result, sent, now);
         if let Err(Failure { class: FailureClass::Tls | FailureClass::Blocked, .. }) = result
             && let Err(failure) = result
@@ -465,6 +514,62 @@ impl Worker {
         self.flights.first(errand, Flight::new(site, now))
     }
 
+    /// Whether rates allow a request now, to any server; else has the links woken in time.
+    fn is_clear(&mut self, now: Instant) -> bool {
+        let wait = self.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
+        if !wait.is_zero() {
+            self.rest(now + wait);
+        }
+        wait.is_zero()
+    }
+
+    /// Takes the place of one request in all rates, if they allow one.
+    fn take_slot(&mut self, site: SiteId, now: Instant) -> bool {
+        let origin = self.desk(site).access().origin();
+        let wait = origin.wait(now);
+        if !wait.is_zero() {
+            self.rest(now + wait);
+            return false;
+        }
+        if !self.take_ahead(Some(site), now) {
+            return false;
+        }
+        self.desk(site).access().origin().take(now)
+    }
+
+    /// The same for what is not a task, before it is known where it goes. What has no connection
+    /// yet takes its place when it has one.
+    fn take_ahead(&mut self, place: Option<SiteId>, now: Instant) -> bool {
+        match place {
+            None => self.is_clear(now),
+            Some(_) => {
+                let taken = self.rate.as_ref().map_or(Ok(()), |rate| rate.take(now));
+                if let Err(wait) = taken {
+                    self.rest(now + wait);
+                }
+                taken.is_ok()
+            }
+        }
+    }
+
+    /// Nothing can be sent before that.
+    fn rest(&mut self, due: Instant) {
+        if self.pace_due.is_none_or(|known| due < known) {
+            self.pace_due = Some(due);
+            self.paced.notify_one();
+        }
+    }
+
+    /// A rate allows more now, perhaps. One link is woken, and wakes the next if there is more.
+    pub(super) fn pace(&mut self, now: Instant) {
+        self.now = now;
+        self.pace_due = None;
+        if let Some(due) = self.board.rouse(now) {
+            self.rest(due);
+        }
+        self.wake_up_to(1);
+    }
+
     /// Whether what the board gave can be sent; else it has failed.
     fn fit(&mut self, site: SiteId, next: Next) -> Option<Ticket> {
         let ticket = match next {
@@ -496,16 +601,49 @@ impl Worker {
                 self.board.stop();
             }
             if self.under_way >= self.limit {
+                self.held_back = true;
+                return None;
+            }
+            if !self.is_clear(now) {
                 return None;
             }
             let share = self.share();
             let (site, next) = match place {
-                Some(site) => (site, self.board.next_of(site, now, share)?),
-                None => self.board.next(now, share)?,
+                Some(site) => match self.board.next_of(site, now, share) {
+                    Some(next) => (site, next),
+                    None => {
+                        self.rest_at(site, now);
+                        return None;
+                    }
+                },
+                None => match self.board.next(now, share) {
+                    Some(next) => next,
+                    None => {
+                        if self.board.is_single() {
+                            self.rest_at(0, now);
+                        } else if let Some(due) = self.board.rouse(now) {
+                            self.rest(due);
+                        }
+                        return None;
+                    }
+                },
             };
             if let Some(ticket) = self.fit(site, next) {
+                // What has no connection yet takes its place when it has one.
+                if place.is_some() && !self.take_slot(site, now) {
+                    self.desk(site).give_back(ticket);
+                    return None;
+                }
                 return Some((site, self.flight(site, Errand::Object(ticket), now)));
             }
+        }
+    }
+
+    /// If a server's own rates allow nothing now, has links woken when they do.
+    fn rest_at(&mut self, site: SiteId, now: Instant) {
+        let wait = self.desk(site).access().origin().wait(now);
+        if !wait.is_zero() {
+            self.rest(now + wait);
         }
     }
 
@@ -513,6 +651,12 @@ impl Worker {
     fn share(&self) -> usize {
         self.limit / self.board.known().max(1)
     }
+}
+
+/// Whether a failure may be due to too many requests under way.
+fn is_overload(failure: Failure) -> bool {
+    use FailureClass::{Connect, Reset, Timeout};
+    matches!(failure.class, Connect | Reset | Timeout) || failure.status == 503
 }
 
 /// Where a server sends a request on to.
@@ -540,11 +684,16 @@ impl Exchange for Worker {
 
     fn head(&mut self, id: &mut FlightId, head: &Head, raw: &[u8]) -> Interest {
         if let Some(failure) = Failure::of_status(head.status) {
-            if failure.retry()
-                && let Some(pause) = retry_after(raw, SystemTime::now())
-            {
-                let (now, site) = (self.now, self.flights.cargo(id).site);
-                self.desk(site).access().origin().pause(now, pause, failure);
+            if failure.retry() {
+                let &mut Flight { site, sent, .. } = self.flights.cargo(id);
+                let (now, pause) = (self.now, retry_after(raw, SystemTime::now()));
+                let access = self.desk(site).access();
+                if failure.class == FailureClass::Throttled || failure.status == 503 {
+                    access.throttled(sent, now, pause.unwrap_or_default());
+                }
+                if let Some(pause) = pause {
+                    access.origin().pause(now, pause, failure);
+                }
             }
             let answer = match failure.class {
                 FailureClass::Redirect => self.follow(id, raw, failure),
@@ -636,6 +785,9 @@ impl Work for Worker {
     ) -> Poll<Option<(SiteId, FlightId)>> {
         if let Some(begun) = self.begin(place, now) {
             self.roster.busy(link);
+            if self.rate.is_some() || self.pace_due.is_some() {
+                self.wake_up_to(1);
+            }
             return Poll::Ready(Some(begun));
         }
         if self.board.finished() {
@@ -643,7 +795,10 @@ impl Work for Worker {
             return Poll::Ready(None);
         }
         // A probe has a connection for itself.
-        if let Some((site, errand)) = self.board.probe(now) {
+        if self.board.may_probe(now)
+            && self.take_ahead(place, now)
+            && let Some((site, errand)) = self.board.probe(now)
+        {
             let counters = self.counters();
             counters.probes.add(1);
             if let Errand::Trial(ticket) = &errand
@@ -654,7 +809,10 @@ impl Work for Worker {
             self.roster.busy(link);
             return Poll::Ready(Some((site, self.flight(site, errand, now))));
         }
-        if let Some(begun) = self.second(now, place) {
+        if self.straggler(now).is_some()
+            && self.take_ahead(place, now)
+            && let Some(begun) = self.second(now, place)
+        {
             self.roster.busy(link);
             return Poll::Ready(Some(begun));
         }
@@ -702,8 +860,9 @@ impl Work for Worker {
             }
     }
 
-    fn admit(&mut self, _: &FlightId, _: Instant) -> bool {
-        true
+    fn admit(&mut self, id: &FlightId, now: Instant) -> bool {
+        let site = self.flights.cargo(id).site;
+        self.take_slot(site, now)
     }
 
     fn starved(&mut self, place: SiteId, failure: Failure) {

@@ -4,6 +4,7 @@
 //! successes once in a tick, and of failures when there is something to decide.
 
 use super::origin::{Fault, Origin, Probe};
+use super::throttle::Answers;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use windrow_model::Failure;
@@ -25,6 +26,8 @@ pub struct Access {
     /// Successes that the origin was not told of, and those of them that were retries.
     successes: u64,
     retried: u64,
+    /// Answers since the origin was last told of them.
+    answers: u32,
     /// Requests that may be under way; grows behind an outage.
     ramp: usize,
     /// Requests were seen to be held.
@@ -48,6 +51,7 @@ impl Access {
             proof: None,
             successes: 0,
             retried: 0,
+            answers: 0,
             ramp: usize::MAX,
             held: false,
             healed: None,
@@ -82,13 +86,13 @@ impl Access {
         if self.held {
             self.resume();
         }
-        out < self.ramp
+        out < self.ramp && self.origin.wait(now).is_zero()
     }
 
     /// The same, for a look.
     pub fn would_flow(&self, now: Instant, out: usize) -> bool {
         let ramp = if self.held { RAMP_START } else { self.ramp };
-        self.origin.flows(now) && out < ramp
+        self.origin.flows(now) && out < ramp && self.origin.wait(now).is_zero()
     }
 
     /// Begins with few requests: an origin that comes back may be slow, and others wait too.
@@ -108,6 +112,7 @@ impl Access {
     #[inline]
     pub fn answered(&mut self, sent: Instant, retry: bool) {
         self.streak = 0;
+        self.answers += 1;
         self.successes += 1;
         self.retried += u64::from(retry);
         if self.proof.is_none_or(|proof| proof < sent) {
@@ -116,6 +121,13 @@ impl Access {
         if self.ramping() {
             self.ramp = if self.ramp >= RAMP_END { usize::MAX } else { self.ramp + 1 };
         }
+    }
+
+    /// A request that was sent at `sent` was answered with the wish to slow down, for `pause` if the
+    /// server said so.
+    pub fn throttled(&mut self, sent: Instant, now: Instant, pause: Duration) {
+        let ok = std::mem::take(&mut self.answers);
+        self.origin.bears(now, Answers { ok, throttled: 1, sent, pause });
     }
 
     /// A request that was sent at `sent` failed in a way that may be the origin's fault.
@@ -192,6 +204,11 @@ impl Access {
         }
         if let Some(proof) = self.proof {
             self.origin.prove(proof);
+        }
+        if self.answers > 0 || self.origin.is_limited() {
+            let ok = std::mem::take(&mut self.answers);
+            let (throttled, pause) = (0, Duration::ZERO);
+            self.origin.bears(now, Answers { ok, throttled, sent: now, pause });
         }
         if self.origin.is_held() {
             self.held = true;

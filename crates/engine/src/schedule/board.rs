@@ -13,7 +13,7 @@ use super::ticket::{Detour, Errand, Ticket};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use windrow_model::limits::{CORE_AHEAD, CORE_SITES, SITES_LOOKED_AT};
 use windrow_model::task::Details;
 use windrow_model::url::Origin as Whereabouts;
@@ -85,6 +85,8 @@ pub struct Board<X> {
     free: Vec<SiteId>,
     by_key: HashMap<Key, SiteId>,
     turns: VecDeque<SiteId>,
+    /// Servers whose rates allow nothing now, and until when; perhaps more than once.
+    resting: Vec<(Instant, SiteId)>,
     /// Some server is to be probed, perhaps.
     probing: bool,
     /// There is one server, and leases go to its desk.
@@ -117,6 +119,7 @@ impl<X: Keep> Board<X> {
             free: Vec::new(),
             by_key: HashMap::new(),
             turns: VecDeque::new(),
+            resting: Vec::new(),
             probing: false,
             single: false,
             ahead: 0,
@@ -359,8 +362,31 @@ impl<X: Keep> Board<X> {
             next => next,
         };
         let begun = queued - desk.queued();
+        let waits = match next {
+            None => desk.access().origin().wait(now),
+            Some(_) => Duration::ZERO,
+        };
         self.ahead -= begun;
+        if !waits.is_zero() {
+            self.resting.push((now + waits, id));
+        }
         next
+    }
+
+    /// Has the turn come again of servers whose rates allow more now. Gives when that will be so of
+    /// the next.
+    pub fn rouse(&mut self, now: Instant) -> Option<Instant> {
+        let mut resting = std::mem::take(&mut self.resting);
+        resting.sort_unstable();
+        resting.dedup_by_key(|(_, id)| *id);
+        let next = resting.partition_point(|&(due, _)| due <= now);
+        self.resting = resting.split_off(next);
+        for (_, id) in resting {
+            if self.sites.get(id as usize).is_some_and(Option::is_some) {
+                self.take_turn(id);
+            }
+        }
+        self.resting.first().map(|&(due, _)| due)
     }
 
     /// How many tasks could be sent, at most, if now is their time; one at least, for what is not
@@ -388,6 +414,14 @@ impl<X: Keep> Board<X> {
     pub fn came_back(&mut self, id: SiteId, now: Instant) {
         if (!self.single || id > 0) && self.site(id).desk.ready(now) {
             self.take_turn(id);
+        }
+    }
+
+    /// Whether [`Board::probe`] may have something.
+    pub fn may_probe(&self, now: Instant) -> bool {
+        match self.first() {
+            Some(site) if self.single => self.probing || site.desk.may_probe(now),
+            _ => self.probing,
         }
     }
 

@@ -305,6 +305,8 @@ impl Desk {
         now: Instant,
     ) -> bool {
         match result {
+            // It is there, and has said what is wrong; what it bears is learned elsewhere.
+            Err(failure) if failure.class == FailureClass::Throttled => return false,
             Err(failure) if !self.is_own(failure) => {
                 self.access.failed(sent, now, failure);
                 return false;

@@ -7,21 +7,27 @@ pub mod access;
 pub mod backoff;
 pub mod board;
 pub mod budget;
+pub mod crowd;
 pub mod desk;
 pub mod gate;
 pub mod hedge;
 pub mod origin;
+pub mod rate;
 #[cfg(test)]
 mod simulation;
+pub mod throttle;
 pub mod ticket;
 
 pub use access::Access;
 pub use backoff::RetryPolicy;
 pub use board::{Board, Key, NamedBy, SiteId};
+pub use crowd::{Crowd, Tick};
 pub use desk::{Desk, Next, Verdict};
 pub use gate::Gate;
 pub use hedge::Hedge;
 pub use origin::{Fault, Origin, Outage, Probe};
+pub use rate::{ByteRate, Rate};
+pub use throttle::{Answers, Throttle};
 pub use ticket::{Address, Detour, Errand, Ticket};
 
 /// SplitMix64: jitter needs no better.

@@ -8,6 +8,8 @@
 
 use super::budget::Budget;
 use super::gate::Gate;
+use super::rate::Rate;
+use super::throttle::{Answers, Throttle};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +32,12 @@ pub struct Origin {
     expendable: bool,
     /// It was given up; see the state.
     abandoned: AtomicBool,
+    /// What the user allows.
+    cap: Option<Rate>,
+    /// What it seems to bear, once it complained.
+    bearable: Rate,
+    /// It complained.
+    limited: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -46,6 +54,7 @@ struct State {
     healed: Option<Instant>,
     /// Why it was given up.
     given_up: Option<Failure>,
+    throttle: Throttle,
     random: u64,
 }
 
@@ -106,6 +115,9 @@ impl Origin {
             proof: AtomicU64::new(0),
             expendable: false,
             abandoned: AtomicBool::new(false),
+            cap: None,
+            bearable: Rate::new(now, 1.0, 1),
+            limited: AtomicBool::new(false),
             state: Mutex::new(State {
                 hold: None,
                 budget: Budget::new(now),
@@ -113,6 +125,7 @@ impl Origin {
                 outages: VecDeque::new(),
                 healed: None,
                 given_up: None,
+                throttle: Throttle::new(now),
                 random: seed,
             }),
         }
@@ -122,6 +135,53 @@ impl Origin {
     /// answered is given up after [`GIVE_UP_PROBES`] probes, and its objects fail.
     pub fn one_of_many(now: Instant, seed: u64) -> Self {
         Self { expendable: true, ..Self::new(now, seed) }
+    }
+
+    /// The same, with at most so many requests a second.
+    #[must_use]
+    pub fn capped(self, per_second: Option<f64>) -> Self {
+        Self { cap: per_second.map(|rate| Rate::new(self.start, rate, 1)), ..self }
+    }
+
+    /// How long until its rates allow another request. Costs a load where there are none.
+    #[inline]
+    pub fn wait(&self, now: Instant) -> Duration {
+        if self.cap.is_none() && !self.limited.load(Ordering::Acquire) {
+            return Duration::ZERO;
+        }
+        let cap = self.cap.as_ref().map_or(Duration::ZERO, |cap| cap.wait(now));
+        match self.limited.load(Ordering::Acquire) {
+            true => cap.max(self.bearable.wait(now)),
+            false => cap,
+        }
+    }
+
+    /// Takes the place of one request, if its rates allow one now.
+    #[inline]
+    pub fn take(&self, now: Instant) -> bool {
+        if self.cap.is_none() && !self.limited.load(Ordering::Acquire) {
+            return true;
+        }
+        let bears = !self.limited.load(Ordering::Acquire) || self.bearable.take(now).is_ok();
+        bears && self.cap.as_ref().is_none_or(|cap| cap.take(now).is_ok())
+    }
+
+    /// Whether it complained of too many requests, and has not been given more without complaint
+    /// since.
+    pub fn is_limited(&self) -> bool {
+        self.limited.load(Ordering::Acquire)
+    }
+
+    /// Learns from answers what it bears.
+    pub fn bears(&self, now: Instant, answers: Answers) {
+        let mut state = self.state();
+        state.throttle.answered(now, answers);
+        let limit = state.throttle.limit(now);
+        drop(state);
+        if let Some(limit) = limit {
+            self.bearable.set(limit);
+        }
+        self.limited.store(limit.is_some(), Ordering::Release);
     }
 
     /// See [`Origin::one_of_many`].
