@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn every_coding_gives_the_body_back() {
-        let long: Vec<u8> = (0..100_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let long: Vec<u8> = (0..20_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
         for body in [&b""[..], b"a", &long] {
             for coding in Coding::ALL {
                 let coded = coding.encode(body).unwrap();

@@ -44,6 +44,7 @@ pub(crate) async fn serve(stream: TcpStream, worker: Rc<Worker>) {
         due: VecDeque::new(),
         arrived: None,
         sleep: None,
+        wakes: None,
         pause: None,
         ended: false,
         requests: 0,
@@ -70,6 +71,8 @@ struct Connection {
     /// With a latency: when the last input arrived.
     arrived: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// For when the timer was last asked to wake this task.
+    wakes: Option<Instant>,
     /// The answer goes on when this is over.
     pause: Option<Pin<Box<Sleep>>>,
     /// The peer sends nothing more.
@@ -140,6 +143,13 @@ impl Connection {
         let Some(&(first, _)) = self.due.front() else { return Poll::Ready(self.out.len()) };
         let now = Instant::now();
         if first > now {
+            if let Some(timer) = self.worker.timer() {
+                if self.wakes != Some(first) {
+                    timer.wake_at(first.into_std(), cx.waker());
+                    self.wakes = Some(first);
+                }
+                return Poll::Pending;
+            }
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(first)));
             if sleep.deadline() != first {
                 sleep.as_mut().reset(first);

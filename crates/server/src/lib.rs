@@ -34,6 +34,7 @@ mod respond;
 mod session;
 mod sign;
 mod synthetic;
+mod timer;
 mod worker;
 
 use std::net::{SocketAddr, TcpListener};

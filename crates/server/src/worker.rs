@@ -1,6 +1,6 @@
 //! A thread of the server: its runtime, its buffers, its counters.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use crate::conn;
 use crate::respond::Site;
+use crate::timer::Timer;
 
 /// Bytes read from a socket at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -40,6 +41,8 @@ pub(crate) struct Counters {
 pub(crate) struct Worker {
     pub(crate) site: Arc<Site>,
     pub(crate) latency: Duration,
+    /// Wakes connections whose answers wait; without it the runtime does, less exactly.
+    timer: OnceCell<Rc<Timer>>,
     /// Every connection reads into this one and leaves nothing in it.
     pub(crate) input: RefCell<Box<[u8]>>,
     spare: RefCell<Vec<Vec<u8>>>,
@@ -54,6 +57,7 @@ impl Worker {
         Self {
             site,
             latency,
+            timer: OnceCell::new(),
             input: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             spare: RefCell::default(),
             counters,
@@ -61,6 +65,17 @@ impl Worker {
             bytes: Cell::new(0),
             connections: Cell::new(0),
         }
+    }
+
+    /// The thread's timer, begun when it is first needed.
+    pub(crate) fn timer(&self) -> Option<&Timer> {
+        if self.timer.get().is_none() {
+            let timer = Rc::new(Timer::new().ok()?);
+            let running = timer.clone();
+            tokio::task::spawn_local(async move { running.run().await });
+            let _ = self.timer.set(timer);
+        }
+        self.timer.get().map(Rc::as_ref)
     }
 
     /// An empty output buffer.

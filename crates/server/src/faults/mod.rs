@@ -3,7 +3,7 @@
 //! It stands before a well-behaved site, lets that answer, and decides for each request what
 //! becomes of the answer. `spec` says which faults there are and how often, `draw` which request
 //! meets which, `play` sends what is no plain answer any more, `page` changes listings, `tally`
-//! counts. A server without faults has none of this in its way: [`Site::Rehearsed`] is a site
+//! counts. A server without faults has none of this in its way: `Site::Rehearsed` is a site
 //! like the others, and only its answers come through here.
 
 mod draw;
