@@ -1,5 +1,6 @@
-//! Any bytes as a list of URLs in any form: no panic, every page hangs together, and a list entered
-//! again at a marker goes on as it did before.
+//! Any bytes as a list of URLs in any form of text: no panic, every page hangs together, and a list
+//! entered again at a marker goes on as it did before. Parquet is left out: its library panics where
+//! a file contradicts itself; windrow catches that, libFuzzer does not let it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +13,7 @@ const PAGES: usize = 20;
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (kind, bytes) = input;
-    let forms = [Form::Txt, Form::Csv, Form::Tsv, Form::Jsonl, Form::Parquet];
+    let forms = [Form::Txt, Form::Csv, Form::Tsv, Form::Jsonl];
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(bytes).expect("room for it");
     let column = |name: &str, bit: u8| (kind >> bit & 1 == 1).then(|| name.to_owned());
