@@ -21,12 +21,18 @@ pub fn expiry(target: &str) -> Option<u32> {
     let (mut date, mut seconds) = ([None; 2], [None; 2]);
     let (mut expires, mut signature) = (None, false);
     let (mut se, mut sig) = (None, false);
-    for parameter in query.split('&') {
+    let mut rest = Some(query);
+    while let Some(all) = rest {
+        let end = memchr::memchr(b'&', all.as_bytes());
+        rest = end.map(|end| &all[end + 1..]);
         // Most parameters are none of these, and one byte tells.
-        if !matches!(parameter.as_bytes().first(), Some(b'x' | b'X' | b'e' | b'E' | b's' | b'S')) {
+        if !matches!(all.as_bytes().first(), Some(b'x' | b'X' | b'e' | b'E' | b's' | b'S')) {
             continue;
         }
-        let Some((name, value)) = parameter.split_once('=') else { continue };
+        let parameter = &all[..end.unwrap_or(all.len())];
+        // No name is longer than `X-Goog-Expires`.
+        let Some(equals) = parameter.bytes().take(15).position(|b| b == b'=') else { continue };
+        let (name, value) = (&parameter[..equals], &parameter[equals + 1..]);
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
             2 if is("se") => se = Some(value),

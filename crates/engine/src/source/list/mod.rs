@@ -109,7 +109,7 @@ trait Rows: Send {
     /// Bytes of the text and lines before the next object.
     fn at(&self) -> (u64, u64);
 
-    /// Whether the file is a pipe or the like.
+    /// Whether to ask for more may take long: the file is a pipe or the like, and not at its end.
     fn is_live(&self) -> bool;
 }
 
@@ -371,23 +371,26 @@ impl Mark {
 
 /// Opens a file at its beginning; that of a text is behind its byte order mark and header.
 fn open(input: &Input, spec: &ListSpec) -> Result<Box<dyn Rows>, Error> {
-    let shown = input.shown();
-    let csv = |delimiter| -> Result<Box<dyn Rows>, Error> {
-        Ok(match Csv::open(Text::open(input)?, delimiter, &shown, spec)? {
-            Some(csv) => Box::new(csv),
-            None => Box::new(Nothing),
-        })
-    };
     match (input.form, &input.path) {
-        (Form::Txt, _) => Ok(Box::new(Txt(Text::open(input)?))),
-        (Form::Csv, _) => csv(b','),
-        (Form::Tsv, _) => csv(b'\t'),
-        (Form::Jsonl, _) => Ok(Box::new(Jsonl::open(Text::open(input)?, &shown, spec)?)),
         (Form::Parquet, Some(path)) if input.is_lasting() && !input.compressed => {
-            Ok(Box::new(Parquet::open(path, &shown, spec)?))
+            Ok(Box::new(Parquet::open(path, &input.shown(), spec)?))
         }
-        (Form::Parquet, _) => Err(Error::usage(shown, "cannot be read from front to back")
+        (Form::Parquet, _) => Err(Error::usage(input.shown(), "cannot be read from front to back")
             .why("a parquet file tells at its end what is in it")
             .hint("save it to a file, uncompressed: parquet compresses by itself")),
+        (form, _) => open_text(Text::open(input)?, form, &input.shown(), spec),
     }
+}
+
+fn open_text(text: Text, form: Form, shown: &str, spec: &ListSpec) -> Result<Box<dyn Rows>, Error> {
+    let delimiter = match form {
+        Form::Jsonl => return Ok(Box::new(Jsonl::open(text, shown, spec)?)),
+        Form::Csv => b',',
+        Form::Tsv => b'\t',
+        Form::Txt | Form::Parquet => return Ok(Box::new(Txt(text))),
+    };
+    Ok(match Csv::open(text, delimiter, shown, spec)? {
+        Some(csv) => Box::new(csv),
+        None => Box::new(Nothing),
+    })
 }

@@ -21,6 +21,7 @@
 //! So two lines that give the same name are the same object, signed anew.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use windrow_model::percent;
 use windrow_model::url::{Origin, Scheme};
 use xxhash_rust::xxh3::xxh3_64;
@@ -75,17 +76,20 @@ pub(super) fn head(origin: &Origin, out: &mut Vec<u8>) {
     out.extend_from_slice(port.as_bytes());
 }
 
-/// Writes the name of a target, behind its head. `target` is as it is sent.
-pub(super) fn name_of(target: &[u8], out: &mut Vec<u8>) {
+/// Writes the name of a target, behind its head. `target` is as it is sent; `found` is for use here
+/// again and again.
+pub(super) fn name_of(target: &[u8], found: &mut Parameters, out: &mut Vec<u8>) {
     let Some(at) = memchr::memchr(b'?', target) else {
         out.extend_from_slice(target);
         return;
     };
     let (path, query) = (&target[..at], &target[at + 1..]);
     out.extend_from_slice(path);
-    let signed = Signed::of(query);
+    parameters(query, found);
+    let signed = Signed::of(found);
     let mut mark = b'?';
-    for (parameter, kind) in parameters(query) {
+    for (range, kind) in found {
+        let (parameter, kind) = (&query[range.clone()], *kind);
         if signed.leaves_out(kind) {
             continue;
         }
@@ -134,7 +138,7 @@ pub(super) fn extension(target: &[u8], out: &mut Vec<u8>) {
 
 /// What a parameter is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Plain,
     /// `X-Amz-*`, `X-Goog-*`.
     V4,
@@ -161,9 +165,9 @@ const SECRETS: [&str; 8] =
 
 fn kind(name: &[u8]) -> Kind {
     // A server decodes `%6Bey`; so must who looks for secrets.
-    let name = match memchr::memchr(b'%', name) {
-        None => Cow::Borrowed(name),
-        Some(_) => percent::decode(name).map_or(Cow::Borrowed(name), Cow::Owned),
+    let name = match name.contains(&b'%') {
+        false => Cow::Borrowed(name),
+        true => percent::decode(name).map_or(Cow::Borrowed(name), Cow::Owned),
     };
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     let begins = |known: &str| {
@@ -185,16 +189,22 @@ fn kind(name: &[u8]) -> Kind {
     }
 }
 
-fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], Kind)> {
-    let mut rest = Some(query);
-    std::iter::from_fn(move || {
-        let all = rest?;
-        let end = memchr::memchr(b'&', all).unwrap_or(all.len());
-        rest = all.get(end + 1..);
-        let parameter = &all[..end];
-        let name = &parameter[..memchr::memchr(b'=', parameter).unwrap_or(end)];
-        Some((parameter, kind(name)))
-    })
+/// The parameters of a query, and what each of them is.
+pub(super) type Parameters = Vec<(Range<usize>, Kind)>;
+
+fn parameters(query: &[u8], out: &mut Parameters) {
+    out.clear();
+    let mut start = 0;
+    loop {
+        let rest = &query[start..];
+        let end = memchr::memchr(b'&', rest).unwrap_or(rest.len());
+        let name = rest[..end].iter().position(|&b| b == b'=').unwrap_or(end);
+        out.push((start..start + end, kind(&rest[..name])));
+        start += end + 1;
+        if start > query.len() {
+            return;
+        }
+    }
 }
 
 /// Which signatures a query bears.
@@ -208,9 +218,9 @@ struct Signed {
 }
 
 impl Signed {
-    fn of(query: &[u8]) -> Self {
+    fn of(parameters: &Parameters) -> Self {
         let mut signed = Self::default();
-        for (_, kind) in parameters(query) {
+        for (_, kind) in parameters {
             match kind {
                 Kind::AccessId => signed.access_id = true,
                 Kind::Signature => signed.signature = true,
@@ -260,7 +270,7 @@ mod tests {
         let (mut target, mut name) = (Vec::new(), Vec::new());
         encode_target(parts.target.as_bytes(), &mut target);
         head(&parts.origin(), &mut name);
-        name_of(&target, &mut name);
+        name_of(&target, &mut Parameters::new(), &mut name);
         String::from_utf8(name).unwrap()
     }
 

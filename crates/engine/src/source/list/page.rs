@@ -61,12 +61,15 @@ pub(super) struct Page {
     taken: usize,
     sheet: Sheet,
     details: Details,
+    /// Objects of a page, at most: [`LIST_PAGE_OBJECTS`], and less in tests.
+    pub most: usize,
     /// Says which rows are wanted, where not all are.
     pub picker: Option<Picker>,
     servers: Servers,
     /// The target where it cannot be sent as written, and the name.
     target: Vec<u8>,
     name: Vec<u8>,
+    parameters: naming::Parameters,
 }
 
 /// The servers of a page.
@@ -91,10 +94,12 @@ impl Page {
             taken: 0,
             sheet: Sheet::default(),
             details: Details::default(),
+            most: LIST_PAGE_OBJECTS,
             picker: None,
             servers: Servers::default(),
             target: Vec::new(),
             name: Vec::new(),
+            parameters: Vec::new(),
         }
     }
 
@@ -115,7 +120,7 @@ impl Page {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.sheet.names.len() >= LIST_PAGE_OBJECTS || self.taken >= LIST_PAGE_BYTES
+        self.sheet.names.len() >= self.most || self.taken >= LIST_PAGE_BYTES
     }
 
     /// Counts bytes of the list.
@@ -224,7 +229,7 @@ impl Page {
             (Name::ByRule, Naming::Url) => {
                 self.name.clear();
                 self.name.extend_from_slice(&self.servers.head);
-                naming::name_of(target, &mut self.name);
+                naming::name_of(target, &mut self.parameters, &mut self.name);
                 &self.name
             }
         };

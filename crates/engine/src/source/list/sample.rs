@@ -179,7 +179,7 @@ mod tests {
     fn a_seed_gives_the_same_sample_everywhere() {
         assert_eq!(sample(5, 7, 1000), SEED_7);
         assert_eq!(sample(5, 7, 3), [0, 1, 2]);
-        assert_eq!(sample(0, 7, 1000), []);
+        assert!(sample(0, 7, 1000).is_empty());
         assert_ne!(sample(5, 8, 1000), SEED_7);
         // A larger sample holds the smaller one.
         assert!(SEED_7.iter().all(|position| sample(50, 7, 1000).contains(position)));
@@ -199,5 +199,5 @@ mod tests {
     }
 
     /// Fixed for ever: a run that is resumed counts on it.
-    const SEED_7: [u64; 5] = [0, 0, 0, 0, 0];
+    const SEED_7: [u64; 5] = [111, 263, 343, 845, 901];
 }

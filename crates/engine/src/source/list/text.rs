@@ -144,9 +144,9 @@ impl Text {
         self.lines
     }
 
-    /// Whether the input is a pipe or the like.
+    /// Whether more may come, and may have to be waited for.
     pub(super) fn is_live(&self) -> bool {
-        self.live
+        self.live && !self.ended
     }
 
     /// Takes bytes, with so many line ends among them, off the window.
