@@ -291,7 +291,7 @@ impl Crowd {
         // Where answers take long there may be a queue to be rid of. The step is long then: one
         // that loses little by it cannot have been right.
         let crowded = self.crowded();
-        let turn = if (self.probes % 3 == 0) != crowded { Way::Down } else { Way::Up };
+        let turn = if self.probes.is_multiple_of(3) != crowded { Way::Down } else { Way::Up };
         if crowded {
             self.down = self.down.max(1.0);
         }

@@ -12,8 +12,8 @@
 
 use std::time::{Duration, Instant};
 use windrow_model::limits::{
-    THROTTLE_CUT, THROTTLE_FLOOR, THROTTLE_IDLE, THROTTLE_LOSS, THROTTLE_RAMP, THROTTLE_SCALE,
-    THROTTLE_SCALE_CAP, THROTTLE_SCALE_PAUSED,
+    PAUSE_CAP, THROTTLE_CUT, THROTTLE_FLOOR, THROTTLE_IDLE, THROTTLE_LOSS, THROTTLE_RAMP,
+    THROTTLE_SCALE, THROTTLE_SCALE_CAP, THROTTLE_SCALE_PAUSED,
 };
 
 /// Length of one slot of the history, s.
@@ -52,7 +52,8 @@ pub struct Answers {
     pub throttled: u32,
     /// When the first request was sent that was throttled; any moment where none was.
     pub sent: Instant,
-    /// What the server asked for with `Retry-After`; zero where it did not ask.
+    /// What the server asked for with `Retry-After`, of which [`PAUSE_CAP`] counts; zero where it
+    /// did not ask.
     pub pause: Duration,
 }
 
@@ -104,6 +105,7 @@ impl Throttle {
         if answers.throttled == 0 {
             return;
         }
+        let answers = Answers { pause: answers.pause.min(PAUSE_CAP), ..answers };
         let pause = answers.pause;
         match self.curve {
             None => {

@@ -107,8 +107,8 @@ proptest! {
                 break;
             }
             // Now and then less than a full read, or a pause of the server's.
-            let bytes = if random(&mut state) % 8 == 0 { read / 3 + 1 } else { read };
-            let pause = if random(&mut state) % 512 == 0 { 100_000_000 } else { 0 };
+            let bytes = if random(&mut state).is_multiple_of(8) { read / 3 + 1 } else { read };
+            let pause = if random(&mut state).is_multiple_of(512) { 100_000_000 } else { 0 };
             events.push((at, bytes));
             let late = Duration::from_nanos(random(&mut state) % 2_000_000 + pause);
             wakes[core] = at + rate.charge(start + at, bytes) + late;

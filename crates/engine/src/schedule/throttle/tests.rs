@@ -409,8 +409,11 @@ fn nothing_that_a_server_does_breaks_it() {
         let mut random = |below: u64| crate::schedule::random(&mut state) % below;
         now += Duration::from_micros(random(100_000));
         let sent = now.checked_sub(Duration::from_micros(random(500_000))).unwrap_or(start);
-        let pause =
-            if random(50) == 0 { Duration::from_secs(random(100_000)) } else { Duration::ZERO };
+        let pause = if random(50) == 0 {
+            Duration::from_secs(u64::MAX >> random(64))
+        } else {
+            Duration::ZERO
+        };
         let (wide, narrow) = (random(32), random(8));
         let (ok, throttled) = (random(1 << wide) as u32, random(1 << narrow) as u32);
         throttle.answered(now, Answers { ok, throttled, sent, pause });
