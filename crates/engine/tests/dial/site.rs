@@ -22,7 +22,7 @@ use windrow_model::url::Url;
 use windrow_model::{Failure, FailureClass};
 
 /// Nothing here takes so long, unless it hangs.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) fn run<T>(main: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
