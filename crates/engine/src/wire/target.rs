@@ -42,10 +42,9 @@ pub struct Dialed {
 /// One origin, as one core connects to it: its addresses, which of them work, the proxy.
 pub struct Target {
     network: Arc<Network>,
-    scheme: Scheme,
+    origin: Origin,
     /// `HOST:PORT`, always with the port (RFC 9112 section 3.2.3).
     authority: String,
-    port: u16,
     /// A host that is refused fails each connection, with the same failure.
     host: Result<Host, Failure>,
     trust: Trust,
@@ -58,10 +57,9 @@ pub struct Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, authority, trust, proxy, .. } = self;
+        let Self { origin, trust, proxy, .. } = self;
         f.debug_struct("Target")
-            .field("scheme", scheme)
-            .field("authority", authority)
+            .field("origin", origin)
             .field("trust", trust)
             .field("proxy", proxy)
             .finish_non_exhaustive()
@@ -82,9 +80,8 @@ impl Target {
         };
         Target {
             network,
-            scheme: origin.scheme,
+            origin,
             authority,
-            port: origin.port,
             host,
             trust,
             proxy,
@@ -92,6 +89,11 @@ impl Target {
             answer: RefCell::default(),
             experience: RefCell::default(),
         }
+    }
+
+    /// The origin.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Scheme and authority that stand before the path in each request, where a proxy is asked in
@@ -148,7 +150,7 @@ impl Target {
             (Some(_), Host::Address(ip)) => is_private(*ip),
             (Some(_), Host::Name(_)) => false,
         };
-        if self.scheme == Scheme::Http {
+        if self.origin.scheme == Scheme::Http {
             return Ok(Dialed { stream: Stream::Plain(stream), http2: false, private });
         }
         if let Some(proxy) = &self.proxy {
@@ -183,7 +185,9 @@ impl Target {
     fn peer(&self) -> Result<(&Host, u16), Failure> {
         match &self.proxy {
             Some(proxy) => Ok((&proxy.host, proxy.port)),
-            None => self.host.as_ref().map(|host| (host, self.port)).map_err(|failure| *failure),
+            None => {
+                self.host.as_ref().map(|host| (host, self.origin.port)).map_err(|failure| *failure)
+            }
         }
     }
 

@@ -116,7 +116,8 @@ pub(in crate::wire) async fn race<T, F: Future<Output = io::Result<T>>>(
                 return Some((won, ip));
             }
             Some((ip, Err(error))) => {
-                if tell(Event::Failed(ip, error)) {
+                let over = tell(Event::Failed(ip, error));
+                if over {
                     return None;
                 }
             }
