@@ -191,8 +191,14 @@ impl World {
             let hand = &mut hands[core];
             if self.fails(ordinal) {
                 let failure = Failure::new(FailureClass::NotFound, "none");
-                let line =
-                    crate::ledger::Failed { ordinal, name: &name, url: "u", line: None, attempts: 1, failure };
+                let line = crate::ledger::Failed {
+                    ordinal,
+                    name: &name,
+                    url: "u",
+                    line: None,
+                    attempts: 1,
+                    failure,
+                };
                 failures.record(line).map_err(errno)?;
                 let failed = FailedObject::new(ordinal, failure, 1);
                 match hand {

@@ -106,18 +106,18 @@ pub(super) fn name_of(target: &[u8], found: &mut Parameters, out: &mut Vec<u8>) 
 pub fn without_secrets(target: &str) -> String {
     let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
     let mut out = path.to_owned();
-    let mut mark = '?';
-    let signed = Signed::of(query.as_bytes());
-    for (parameter, kind) in parameters(query.as_bytes()) {
-        let parameter = String::from_utf8_lossy(parameter);
-        out.push(mark);
-        mark = '&';
+    let mut found = Parameters::new();
+    parameters(query.as_bytes(), &mut found);
+    for (index, (range, kind)) in found.iter().enumerate() {
+        out.push(if index == 0 { '?' } else { '&' });
+        // Cut at `&`: these are characters' ends.
+        let parameter = &query[range.clone()];
         match parameter.split_once('=') {
-            Some((key, _)) if kind == Kind::Secret || signed.leaves_out(kind) => {
+            Some((key, _)) if *kind != Kind::Plain => {
                 out.push_str(key);
                 out.push_str("=***");
             }
-            _ => out.push_str(&parameter),
+            _ => out.push_str(parameter),
         }
     }
     out
