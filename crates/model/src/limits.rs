@@ -237,3 +237,21 @@ pub const HEDGE_BYTES: u64 = 256 << 10;
 /// Names of files that `verify` holds at once, at 32 bytes each (256 MiB): of more files than that
 /// it looks at one share after the other, and walks the tree for each.
 pub const VERIFY_NAMES: u64 = 8 << 20;
+
+/// Requests in flight on one HTTP/2 connection, unless something says otherwise; the server may
+/// allow fewer.
+pub const H2_STREAMS: usize = 100;
+
+/// Bytes that one HTTP/2 connection reads before what they brought is passed on. What waits inside
+/// is bounded by this and not by the windows, because what was passed on is gone.
+pub const H2_READ_BYTES: usize = 64 << 10;
+
+/// Bytes that a server may send of one body over HTTP/2 before it hears that they were taken.
+pub const H2_STREAM_WINDOW: u32 = 1 << 20;
+
+/// The same for all bodies of one HTTP/2 connection.
+pub const H2_CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Responses that one HTTP/2 connection cancels, at most, before it is replaced: servers take many
+/// resets for an attack, and each is remembered for a while.
+pub const H2_RESETS: usize = 256;

@@ -5,6 +5,7 @@
 
 pub mod fetch;
 pub mod h1;
+pub mod h2;
 pub mod link;
 pub mod pace;
 pub mod stream;
