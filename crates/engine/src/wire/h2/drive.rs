@@ -149,6 +149,8 @@ struct Driver<'l, W: Work, S> {
     cut: Vec<(u64, W::Ticket, bool)>,
     /// Some request was answered.
     answered: bool,
+    /// Some request was answered since the last time that nothing was under way.
+    fruitful: bool,
     /// The server asked for less.
     calm: bool,
     /// Streams that were cancelled.
@@ -197,6 +199,7 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
             held: Vec::new(),
             cut: Vec::new(),
             answered: false,
+            fruitful: false,
             calm: false,
             cancelled: 0,
             closing: false,
@@ -264,6 +267,7 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
             }
             if noticed.head {
                 self.answered = true;
+                self.fruitful = true;
                 self.release(work);
             }
             if let Step::Wait = step {
@@ -390,9 +394,11 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
         if let Poll::Ready(Err(error)) = self.send.poll_ready(cx) {
             self.goes_away(&error);
         }
-        if self.closing || !self.held.is_empty() {
+        let barren = !std::mem::take(&mut self.fruitful);
+        if self.closing || (barren && !self.held.is_empty()) {
             return Some(self.give_back(work, Some(None)));
         }
+        unanswered(work, &mut self.held);
         // Behind a read the time is known.
         let now = if heard { work.now() } else { Instant::now() };
         work.tick(now);

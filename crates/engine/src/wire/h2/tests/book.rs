@@ -29,7 +29,7 @@ impl Fate {
 }
 
 /// A request under way; there is no way to have two of the same.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) number: usize,
     status: u16,
