@@ -41,12 +41,14 @@ pub struct H2Options {
     pub patience: Patience,
     /// What `:scheme` says.
     pub scheme: Scheme,
+    /// Where the time comes from.
+    pub(super) clock: fn() -> Instant,
 }
 
 impl H2Options {
     /// [`H2_STREAMS`] requests at once.
     pub fn new(scheme: Scheme, patience: Patience) -> Self {
-        Self { depth: H2_STREAMS, patience, scheme }
+        Self { depth: H2_STREAMS, patience, scheme, clock: Instant::now }
     }
 }
 
@@ -75,7 +77,7 @@ pub async fn drive<W: Work, S: AsyncRead + AsyncWrite + Unpin>(
     options: H2Options,
     watch: &Watch,
 ) -> Ended<W::Ticket> {
-    let now = Instant::now();
+    let now = (options.clock)();
     work.borrow_mut().tick(now);
     let meter = Rc::new(Meter::default());
     let mut handshake =
@@ -95,7 +97,7 @@ pub async fn drive<W: Work, S: AsyncRead + AsyncWrite + Unpin>(
         Err(failure) => {
             watch.set(None);
             let mut work = work.borrow_mut();
-            work.tick(Instant::now());
+            work.tick((options.clock)());
             work.lost(first, Loss::Failed(failure));
             return Ended::Closed;
         }
@@ -224,7 +226,7 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
         self.heard |= heard;
         let work = &mut *work.borrow_mut();
         if heard || polled.is_ready() {
-            work.tick(Instant::now());
+            work.tick((self.options.clock)());
         }
         self.serve(work);
         let reason = match polled {
@@ -400,7 +402,7 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
         }
         unanswered(work, &mut self.held);
         // Behind a read the time is known.
-        let now = if heard { work.now() } else { Instant::now() };
+        let now = if heard { work.now() } else { (self.options.clock)() };
         work.tick(now);
         match work.poll_next(cx, now) {
             Poll::Ready(Some(ticket)) => {

@@ -1,28 +1,40 @@
-//! Servers that are late. The time of the watchdog runs ahead of the clock.
+//! Servers that are late, in a time that passes as fast as tasks get their turns.
 
 use super::loss::take;
 use super::peer::*;
 use super::*;
+use std::cell::Cell;
 use std::future::Future;
 use std::time::Instant;
 
 const PERIOD: Duration = Duration::from_millis(25);
 const TIMEOUT: Fate = Fate::Failed(FailureClass::Timeout);
 
-/// Serves one connection while the watchdog's time passes as fast as tasks get their turns.
+thread_local! {
+    static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// The watchdog's time.
+fn now() -> Instant {
+    NOW.get().unwrap_or_else(Instant::now)
+}
+
+/// Serves one connection while the time passes.
 /// Returns when the connection ended, with its seconds.
 async fn watched<F: Future<Output = ()> + 'static>(
     book: &Shared,
     options: H2Options,
-    server: impl FnOnce(DuplexStream, Rc<std::cell::Cell<u64>>) -> F,
+    server: impl FnOnce(DuplexStream, Rc<Cell<u64>>) -> F,
 ) -> (Ended<book::Ticket>, u64) {
     let (near, far) = tokio::io::duplex(64 << 10);
     let mut dog = Watchdog::new(PERIOD);
     let watch = dog.watch();
-    let second = Rc::new(std::cell::Cell::new(0));
+    let second = Rc::new(Cell::new(0));
     let server = tokio::task::spawn_local(server(far, Rc::clone(&second)));
     let first = Book::first(book).unwrap();
     let start = Instant::now();
+    NOW.set(Some(start));
+    let options = H2Options { clock: now, ..options };
     let mut driven = std::pin::pin!(drive(book, near, first, options, &watch));
     let mut step = 0;
     let ended = loop {
@@ -33,7 +45,8 @@ async fn watched<F: Future<Output = ()> + 'static>(
         }
         step += 1;
         second.set(u64::from(step) / 40);
-        dog.sweep(start + PERIOD * step);
+        NOW.set(Some(start + PERIOD * step));
+        dog.sweep(now());
         assert!(second.get() < 1000, "nothing ends it");
     };
     server.abort();
@@ -132,5 +145,38 @@ fn a_drip_is_cut_by_speed_and_by_length() {
         }));
         assert_eq!(book.borrow().fate(0), &TIMEOUT);
         assert!((limit - 1..=limit + 1).contains(&second), "{second} of {limit}");
+    }
+}
+
+#[test]
+fn a_connection_that_was_idle_for_long_is_not_used_again() {
+    for (seconds, carried) in [(3, false), (6, true)] {
+        let book = Book::new(1);
+        book.borrow_mut().open = true;
+        let adder = Rc::clone(&book);
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let start = Instant::now();
+        NOW.set(Some(start));
+        let ended = block_on(async {
+            tokio::task::spawn_local(async move {
+                let mut peer = Peer::accept(far, None).await;
+                let stream = peer.request().await;
+                peer.answer(stream, b"x").await;
+                while adder.borrow().wakers.is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                NOW.set(Some(start + Duration::from_secs(seconds)));
+                adder.borrow_mut().add(1);
+                // The answer to a second one, if it comes, is the connection's end.
+                peer.next_request().await;
+            });
+            let options = H2Options { clock: now, ..options() };
+            let first = Book::first(&book).unwrap();
+            drive(&book, near, first, options, &Watch::default()).await
+        });
+        match ended {
+            Ended::Carried(ticket) => assert!(carried && ticket.number == 1),
+            ended => assert!(!carried && ended == Ended::Closed),
+        }
     }
 }

@@ -86,14 +86,19 @@ impl Peer {
         Some(Frame { kind: head[3], stream, payload })
     }
 
-    /// Waits for a request; gives its stream.
-    pub(super) async fn request(&mut self) -> u32 {
+    /// Waits for a request; gives its stream, `None` at the end.
+    pub(super) async fn next_request(&mut self) -> Option<u32> {
         loop {
-            let frame = self.frame().await.expect("a request");
+            let frame = self.frame().await?;
             if frame.kind == HEADERS {
-                return frame.stream;
+                return Some(frame.stream);
             }
         }
+    }
+
+    /// The same where there is one.
+    pub(super) async fn request(&mut self) -> u32 {
+        self.next_request().await.expect("a request")
     }
 
     /// Waits for a reset; gives the stream and the error code.
