@@ -21,13 +21,13 @@ fn cut_after(bytes: usize, piece: usize) -> DuplexStream {
             let number: usize = request.uri().path()[1..].parse().unwrap();
             let body = Bytes::from(body(number));
             let mut response = Response::builder();
-            if number % 3 > 0 {
+            if !number.is_multiple_of(3) {
                 response = response.header("content-length", body.len());
             }
             let response = response.body(()).unwrap();
             let Ok(mut stream) = respond.send_response(response, false) else { continue };
             let half = body.len() / 2;
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 let _ = stream.send_data(body.slice(..half), false);
                 let _ = stream.send_data(body.slice(half..), true);
             } else {
