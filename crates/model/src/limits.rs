@@ -392,3 +392,21 @@ pub const CROWD_FAILURES: f64 = 0.02;
 
 /// Connections over all cores, at most, when `--concurrency` is `auto`.
 pub const AUTO_CONNECTIONS_MOST: usize = 16_384;
+
+/// Requests in flight on one HTTP/2 connection, unless something says otherwise; the server may
+/// allow fewer.
+pub const H2_STREAMS: usize = 100;
+
+/// Bytes that one HTTP/2 connection reads before what they brought is passed on. What waits inside
+/// is bounded by this and not by the windows, because what was passed on is gone.
+pub const H2_READ_BYTES: usize = 64 << 10;
+
+/// Bytes that a server may send of one body over HTTP/2 before it hears that they were taken.
+pub const H2_STREAM_WINDOW: u32 = 1 << 20;
+
+/// The same for all bodies of one HTTP/2 connection.
+pub const H2_CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Responses that one HTTP/2 connection cancels, at most, before it is replaced: servers take many
+/// resets for an attack, and each is remembered for a while.
+pub const H2_RESETS: usize = 256;

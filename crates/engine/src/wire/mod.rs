@@ -6,6 +6,7 @@
 pub mod dial;
 pub mod fetch;
 pub mod h1;
+pub mod h2;
 pub mod link;
 pub mod pace;
 pub mod stream;
