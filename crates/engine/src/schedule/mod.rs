@@ -6,7 +6,9 @@
 pub mod access;
 pub mod backoff;
 pub mod budget;
+pub mod clock;
 pub mod desk;
+pub mod forecast;
 pub mod gate;
 pub mod hedge;
 pub mod origin;
@@ -16,7 +18,9 @@ pub mod ticket;
 
 pub use access::Access;
 pub use backoff::RetryPolicy;
+pub use clock::ClockOffset;
 pub use desk::{Desk, Next, Verdict};
+pub use forecast::{Forecast, Outlook};
 pub use gate::Gate;
 pub use hedge::Hedge;
 pub use origin::{Fault, Origin, Outage, Probe};
