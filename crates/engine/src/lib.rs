@@ -19,6 +19,8 @@ pub mod schedule;
 
 pub mod wire;
 
+pub mod content;
+
 pub mod sink;
 
 pub mod ledger;

@@ -410,3 +410,40 @@ pub const H2_CONNECTION_WINDOW: u32 = 8 << 20;
 /// Responses that one HTTP/2 connection cancels, at most, before it is replaced: servers take many
 /// resets for an attack, and each is remembered for a while.
 pub const H2_RESETS: usize = 256;
+
+/// Checksums of one body that are compared, at most; what a response says beyond is not.
+pub const BODY_CHECKS: usize = 8;
+
+/// Bytes in which a body comes out when its coding is undone.
+pub const DECODED_PIECE_BYTES: usize = 64 << 10;
+
+/// Bytes that may come out of one coded byte, at most, on average: what gzip can do at best
+/// (1,032), so that what passes it is made to.
+pub const DECODED_RATIO: u64 = 1000;
+
+/// Bytes that may come out of a body whatever went in.
+pub const DECODED_FREE_BYTES: u64 = 1 << 20;
+
+/// Largest window of a zstd frame, as a power of two: 8 MiB, what RFC 9659 section 3 allows.
+pub const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Blocks in which a forecast remembers when the URLs of a list expire, at 24 bytes each.
+pub const FORECAST_BLOCKS: usize = 4096;
+
+/// Samples of servers' clocks that are kept.
+pub const CLOCK_SAMPLES: usize = 16;
+
+/// Samples of one server among them, at most.
+pub const CLOCK_SAMPLES_OF_ONE: usize = 5;
+
+/// Samples that have to agree before the own clock is corrected, at least.
+pub const CLOCK_QUORUM: usize = 3;
+
+/// How far from a server's clock the own one may be and is taken to be right.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// An answer that took longer says too little about its server's clock.
+pub const CLOCK_ROUND_TRIP: Duration = Duration::from_secs(10);
+
+/// Samples of servers' clocks are forgotten after so long.
+pub const CLOCK_MEMORY: Duration = Duration::from_secs(15 * 60);

@@ -8,7 +8,7 @@ use super::Problem;
 use super::lex::{Kind, Source};
 
 /// The folders of `crates/engine/src`, in flow order.
-const STAGES: [&str; 6] = ["source", "schedule", "wire", "transform", "sink", "ledger"];
+const STAGES: [&str; 7] = ["source", "schedule", "wire", "content", "transform", "sink", "ledger"];
 
 const ENGINE: &str = "crates/engine/src/";
 

@@ -1,0 +1,234 @@
+//! Checksums: their values, how they are written, and what computes them.
+
+use super::crc64;
+use md5::{Digest as _, Md5};
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+use windrow_model::task::Digest;
+
+/// The algorithms that are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    Md5,
+    Sha1,
+    Sha256,
+    Sha512,
+    Crc32,
+    Crc32c,
+    Crc64Nvme,
+}
+
+/// The value of a checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sum {
+    Md5([u8; 16]),
+    Sha1([u8; 20]),
+    Sha256([u8; 32]),
+    Sha512([u8; 64]),
+    Crc32(u32),
+    Crc32c(u32),
+    Crc64Nvme(u64),
+}
+
+impl Sum {
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Md5(_) => Algorithm::Md5,
+            Self::Sha1(_) => Algorithm::Sha1,
+            Self::Sha256(_) => Algorithm::Sha256,
+            Self::Sha512(_) => Algorithm::Sha512,
+            Self::Crc32(_) => Algorithm::Crc32,
+            Self::Crc32c(_) => Algorithm::Crc32c,
+            Self::Crc64Nvme(_) => Algorithm::Crc64Nvme,
+        }
+    }
+
+    /// Reads a value in base64 (RFC 4648 section 4), a number in network byte order.
+    pub(super) fn of_base64(algorithm: Algorithm, text: &[u8]) -> Option<Self> {
+        Some(match algorithm {
+            Algorithm::Md5 => Self::Md5(base64(text)?),
+            Algorithm::Sha1 => Self::Sha1(base64(text)?),
+            Algorithm::Sha256 => Self::Sha256(base64(text)?),
+            Algorithm::Sha512 => Self::Sha512(base64(text)?),
+            Algorithm::Crc32 => Self::Crc32(u32::from_be_bytes(base64(text)?)),
+            Algorithm::Crc32c => Self::Crc32c(u32::from_be_bytes(base64(text)?)),
+            Algorithm::Crc64Nvme => Self::Crc64Nvme(u64::from_be_bytes(base64(text)?)),
+        })
+    }
+
+    /// Computes that of a whole body.
+    pub(super) fn of_body(algorithm: Algorithm, body: &[u8]) -> Self {
+        match algorithm {
+            Algorithm::Md5 => Self::Md5(Md5::digest(body).into()),
+            Algorithm::Sha1 => Self::Sha1(Sha1::digest(body).into()),
+            Algorithm::Sha256 => Self::Sha256(Sha256::digest(body).into()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::digest(body).into()),
+            Algorithm::Crc32 => Self::Crc32(crc32fast::hash(body)),
+            Algorithm::Crc32c => Self::Crc32c(crc32c::crc32c(body)),
+            Algorithm::Crc64Nvme => Self::Crc64Nvme(crc64::append(0, body)),
+        }
+    }
+}
+
+impl From<Digest> for Sum {
+    fn from(digest: Digest) -> Self {
+        match digest {
+            Digest::Md5(value) => Self::Md5(value),
+            Digest::Sha1(value) => Self::Sha1(value),
+            Digest::Sha256(value) => Self::Sha256(value),
+            Digest::Crc32(value) => Self::Crc32(value),
+            Digest::Crc32c(value) => Self::Crc32c(value),
+        }
+    }
+}
+
+/// What computes the checksums of one body, as its bytes come. Those that nobody asked for cost a
+/// comparison each.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hashers {
+    md5: Option<Md5>,
+    sha1: Option<Sha1>,
+    sha256: Option<Sha256>,
+    sha512: Option<Sha512>,
+    crc32: Option<crc32fast::Hasher>,
+    crc32c: Option<u32>,
+    crc64: Option<u64>,
+}
+
+impl Hashers {
+    pub(super) fn begin(&mut self, algorithm: Algorithm) {
+        match algorithm {
+            Algorithm::Md5 => self.md5 = Some(Md5::new()),
+            Algorithm::Sha1 => self.sha1 = Some(Sha1::new()),
+            Algorithm::Sha256 => self.sha256 = Some(Sha256::new()),
+            Algorithm::Sha512 => self.sha512 = Some(Sha512::new()),
+            Algorithm::Crc32 => self.crc32 = Some(crc32fast::Hasher::new()),
+            Algorithm::Crc32c => self.crc32c = Some(0),
+            Algorithm::Crc64Nvme => self.crc64 = Some(0),
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(bytes);
+        }
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(bytes);
+        }
+        if let Some(crc32) = &mut self.crc32 {
+            crc32.update(bytes);
+        }
+        if let Some(crc32c) = &mut self.crc32c {
+            *crc32c = crc32c::crc32c_append(*crc32c, bytes);
+        }
+        if let Some(crc64) = &mut self.crc64 {
+            *crc64 = crc64::append(*crc64, bytes);
+        }
+    }
+
+    /// The value of one that was begun, `None` of another. Taken twice, the second is `None` too.
+    pub(super) fn take(&mut self, algorithm: Algorithm) -> Option<Sum> {
+        Some(match algorithm {
+            Algorithm::Md5 => Sum::Md5(self.md5.take()?.finalize().into()),
+            Algorithm::Sha1 => Sum::Sha1(self.sha1.take()?.finalize().into()),
+            Algorithm::Sha256 => Sum::Sha256(self.sha256.take()?.finalize().into()),
+            Algorithm::Sha512 => Sum::Sha512(self.sha512.take()?.finalize().into()),
+            Algorithm::Crc32 => Sum::Crc32(self.crc32.take()?.finalize()),
+            Algorithm::Crc32c => Sum::Crc32c(self.crc32c.take()?),
+            Algorithm::Crc64Nvme => Sum::Crc64Nvme(self.crc64.take()?),
+        })
+    }
+}
+
+/// Exactly `N` bytes in base64 (RFC 4648 section 4): padded, nothing around them, and no bit set
+/// that belongs to no byte.
+pub(super) fn base64<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let padding = (3 - N % 3) % 3;
+    if text.len() != N.div_ceil(3) * 4 {
+        return None;
+    }
+    let (digits, equals) = text.split_at(text.len() - padding);
+    if equals.iter().any(|&b| b != b'=') {
+        return None;
+    }
+    let (mut bits, mut count, mut at) = (0_u32, 0, 0);
+    for &digit in digits {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            *bytes.get_mut(at)? = (bits >> count) as u8;
+            bits &= (1 << count) - 1;
+            at += 1;
+        }
+    }
+    (bits == 0).then_some(bytes)
+}
+
+/// Exactly 32 hexadecimal digits.
+pub(super) fn hex16(text: &[u8]) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    if text.len() != 32 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_chunks::<2>().0) {
+        let digit = |b: u8| char::from(b).to_digit(16);
+        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    }
+    Some(bytes)
+}
+
+/// 1 to 8 hexadecimal digits.
+pub(super) fn hex32(text: &[u8]) -> Option<u32> {
+    if !(1..=8).contains(&text.len()) {
+        return None;
+    }
+    text.iter().try_fold(0, |number, &b| Some(number << 4 | char::from(b).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_strictly() {
+        // RFC 4648 section 10.
+        assert_eq!(base64::<0>(b""), Some(*b""));
+        assert_eq!(base64::<1>(b"Zg=="), Some(*b"f"));
+        assert_eq!(base64::<2>(b"Zm8="), Some(*b"fo"));
+        assert_eq!(base64::<3>(b"Zm9v"), Some(*b"foo"));
+        assert_eq!(base64::<4>(b"Zm9vYg=="), Some(*b"foob"));
+        assert_eq!(base64::<6>(b"Zm9vYmFy"), Some(*b"foobar"));
+        assert_eq!(base64::<3>(b"+/+/"), Some([0xFB, 0xFF, 0xBF]));
+        for bad in ["Zm8", "Zm9=", "Zm8==", "Zm8=\n", "Z-8=", "Zm==", "====", " Zm8=", "Zm9v"] {
+            assert_eq!(base64::<2>(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_is_read_strictly() {
+        assert_eq!(hex16(b"d41d8cd98f00b204e9800998ECF8427E"), Some(Md5::digest(b"").into()));
+        assert_eq!(hex16(b"d41d8cd98f00b204e9800998ecf8427"), None);
+        assert_eq!(hex16(b"d41d8cd98f00b204e9800998ecf8427g"), None);
+        assert_eq!(hex32(b"0a72a4df"), Some(0x0A72_A4DF));
+        assert_eq!(hex32(b"A"), Some(10));
+        assert_eq!(hex32(b""), None);
+        assert_eq!(hex32(b"00a72a4df"), None);
+        assert_eq!(hex32(b"+1"), None);
+    }
+}
