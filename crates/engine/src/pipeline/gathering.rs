@@ -91,9 +91,4 @@ impl Gathering {
         let cores = self.cores.len();
         (limit / cores + usize::from(core < limit % cores)).max(1)
     }
-
-    /// The same over all cores.
-    pub(super) fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
-    }
 }

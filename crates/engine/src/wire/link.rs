@@ -4,6 +4,7 @@
 //! of tickets and a few hundred bytes: the read buffer belongs to the core.
 
 use super::h1::{Broken, Exchange, Loss, Session};
+use super::h2::{Ended, H2Options, Scheme, drive};
 use super::pace::{Late, Pace, Patience};
 use super::stream::Stream;
 use super::target::{Dialed, NoConnection, Target};
@@ -137,9 +138,9 @@ impl<W: Work> Link<W> {
             let connected = target.connect(self.options.connect_timeout).await;
             let starved = matches!(connected, Err(NoConnection::Starved(_)));
             match connected {
-                Ok(Dialed { stream, private, .. }) => {
+                Ok(Dialed { stream, private, http2 }) => {
                     self.work.borrow_mut().connected(place, private);
-                    taken = self.serve(place, stream, first).await;
+                    taken = self.serve(place, stream, http2, first).await;
                 }
                 Err(no) => {
                     let mut work = self.work.borrow_mut();
@@ -168,6 +169,7 @@ impl<W: Work> Link<W> {
         &self,
         place: W::Place,
         stream: Stream,
+        http2: bool,
         first: W::Ticket,
     ) -> Option<(W::Place, W::Ticket)> {
         // Things changed meanwhile, perhaps.
@@ -183,6 +185,18 @@ impl<W: Work> Link<W> {
                 None
             }
         };
+        if http2 {
+            let scheme = match stream {
+                Stream::Plain(_) => Scheme::Http,
+                Stream::Tls(_) => Scheme::Https,
+            };
+            let options = H2Options::new(scheme, self.options.patience);
+            let at = (self.number, place);
+            return match drive(&self.work, at, stream, first, options, &self.watch).await {
+                Ended::Carried(carried) => Some(carried),
+                Ended::Finished | Ended::Closed => None,
+            };
+        }
         let mut open = Open::new(self, place, stream, first);
         let broken = std::future::poll_fn(|cx| open.poll(cx)).await;
         self.watch.set(None);

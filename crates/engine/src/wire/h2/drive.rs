@@ -59,24 +59,25 @@ pub enum Ended<T> {
     Finished,
     /// It is closed, or will be: another one takes its place when there is work.
     Closed,
-    /// A request came when the connection had been idle for too long: to be sent first on a fresh
-    /// one.
+    /// A request came when the connection had been idle for too long, or for another server: to be
+    /// sent first on a fresh one.
     Carried(T),
 }
 
-/// Serves requests on one HTTP/2 connection, `first` first, until it is to be closed or there is
-/// no more work. Requests are sent at once, without waiting for the server's settings, but only
+/// Serves requests on one HTTP/2 connection of the link `link` to `place`, `first` first, until it
+/// is to be closed or there is no more work. Requests are sent at once, without waiting for the server's settings, but only
 /// one before these came.
 ///
 /// # Cancel
 /// Dropping it drops the tickets that it holds: only to be done when the run is given up.
 pub async fn drive<W: Work, S: AsyncRead + AsyncWrite + Unpin>(
     work: &Rc<RefCell<W>>,
+    (link, place): (usize, W::Place),
     stream: S,
-    first: W::Ticket,
+    first: Option<W::Ticket>,
     options: H2Options,
     watch: &Watch,
-) -> Ended<W::Ticket> {
+) -> Ended<(W::Place, W::Ticket)> {
     let now = (options.clock)();
     work.borrow_mut().tick(now);
     let meter = Rc::new(Meter::default());
@@ -98,12 +99,17 @@ pub async fn drive<W: Work, S: AsyncRead + AsyncWrite + Unpin>(
             watch.set(None);
             let mut work = work.borrow_mut();
             work.tick((options.clock)());
-            work.lost(first, Loss::Failed(failure));
+            if let Some(first) = first {
+                work.lost(first, Loss::Failed(failure));
+            }
             return Ended::Closed;
         }
     };
-    let mut driver = Driver::new(work, watch, options, connection, send, meter, now);
-    driver.send(&mut work.borrow_mut(), first, now);
+    let at = (link, place);
+    let mut driver = Driver::new(work, at, watch, options, connection, send, meter, now);
+    if let Some(first) = first {
+        driver.send(&mut work.borrow_mut(), first, now);
+    }
     let ended = std::future::poll_fn(|cx| driver.poll(cx)).await;
     watch.set(None);
     driver.farewell().await;
@@ -129,6 +135,9 @@ fn builder() -> Builder {
 
 struct Driver<'l, W: Work, S> {
     work: &'l RefCell<W>,
+    /// The link, and where it has this connection to.
+    link: usize,
+    place: W::Place,
     watch: &'l Watch,
     options: H2Options,
     connection: Connection<Metered<S>, Bytes>,
@@ -170,8 +179,10 @@ struct Driver<'l, W: Work, S> {
 }
 
 impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
+    #[allow(clippy::too_many_arguments)]
     fn new(
         work: &'l RefCell<W>,
+        (link, place): (usize, W::Place),
         watch: &'l Watch,
         options: H2Options,
         connection: Connection<Metered<S>, Bytes>,
@@ -187,6 +198,8 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
         watch.set(None);
         Self {
             work,
+            link,
+            place,
             watch,
             options: H2Options { depth, ..options },
             connection,
@@ -213,7 +226,7 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
     }
 
     /// Drives the connection until it is to be closed.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended<W::Ticket>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended<(W::Place, W::Ticket)>> {
         let work = self.work;
         self.watch.register(cx);
         self.excuse();
@@ -344,7 +357,7 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
                 // Fewer are allowed than were: one that was sent waits in the library.
                 Poll::Pending => return,
             }
-            let Some(ticket) = work.next(now) else { return };
+            let Some(ticket) = work.next(self.place, now) else { return };
             self.send(work, ticket, now);
         }
     }
@@ -389,7 +402,7 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
         work: &mut W,
         cx: &mut Context<'_>,
         heard: bool,
-    ) -> Option<Ended<W::Ticket>> {
+    ) -> Option<Ended<(W::Place, W::Ticket)>> {
         if self.deadline.take().is_some() {
             self.watch.set(None);
         }
@@ -404,11 +417,12 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
         // Behind a read the time is known.
         let now = if heard { work.now() } else { (self.options.clock)() };
         work.tick(now);
-        match work.poll_next(cx, now) {
-            Poll::Ready(Some(ticket)) => {
+        match work.poll_next(cx, now, self.link, Some(self.place)) {
+            Poll::Ready(Some((place, ticket))) => {
                 let since = self.idle_since.take();
-                if since.is_some_and(|at| now.saturating_duration_since(at) > IDLE_CONNECTION) {
-                    return Some(Ended::Carried(ticket));
+                let stale = |at| now.saturating_duration_since(at) > IDLE_CONNECTION;
+                if place != self.place || since.is_some_and(stale) {
+                    return Some(Ended::Carried((place, ticket)));
                 }
                 self.send(work, ticket, now);
                 self.top_up(work, cx);
@@ -428,7 +442,11 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
 
     /// Gives back every request. `end` is `None` when the server fell silent, else the connection
     /// ended, with the reason that was given.
-    fn give_back(&mut self, work: &mut W, end: Option<Option<Reason>>) -> Ended<W::Ticket> {
+    fn give_back(
+        &mut self,
+        work: &mut W,
+        end: Option<Option<Reason>>,
+    ) -> Ended<(W::Place, W::Ticket)> {
         let failure = match self.calm {
             true => Some(loss::calm()),
             false => (!self.answered).then(loss::all_refused),

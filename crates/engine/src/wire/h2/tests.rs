@@ -56,8 +56,8 @@ async fn serve_all(
     } {
         let stream = connect(connections);
         connections += 1;
-        match drive(book, stream, first, options, &watch).await {
-            Ended::Carried(ticket) => carried = Some(ticket),
+        match drive(book, (0, ()), stream, Some(first), options, &watch).await {
+            Ended::Carried(((), ticket)) => carried = Some(ticket),
             Ended::Finished | Ended::Closed => {}
         }
     }

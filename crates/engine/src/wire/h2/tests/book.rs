@@ -78,7 +78,7 @@ impl Book {
     }
 
     pub(super) fn first(book: &Rc<RefCell<Self>>) -> Option<Ticket> {
-        book.borrow_mut().next(Instant::now())
+        book.borrow_mut().next((), Instant::now())
     }
 
     /// More work, for those who wait.
@@ -162,16 +162,24 @@ impl Exchange for Book {
 }
 
 impl Work for Book {
-    fn next(&mut self, _: Instant) -> Option<Ticket> {
+    type Place = ();
+
+    fn next(&mut self, (): (), _: Instant) -> Option<Ticket> {
         let number = self.todo.pop_front()?;
         self.out += 1;
         self.most = self.most.max(self.out);
         Some(Ticket { number, status: 0, body: Vec::new() })
     }
 
-    fn poll_next(&mut self, cx: &Context<'_>, now: Instant) -> Poll<Option<Ticket>> {
-        match self.next(now) {
-            Some(ticket) => Poll::Ready(Some(ticket)),
+    fn poll_next(
+        &mut self,
+        cx: &Context<'_>,
+        now: Instant,
+        _: usize,
+        _: Option<()>,
+    ) -> Poll<Option<((), Ticket)>> {
+        match self.next((), now) {
+            Some(ticket) => Poll::Ready(Some(((), ticket))),
             None if self.out == 0 && !self.open => Poll::Ready(None),
             None => {
                 self.wakers.push(cx.waker().clone());
@@ -184,7 +192,19 @@ impl Work for Book {
         false
     }
 
-    fn starved(&mut self, _: Failure) {}
+    fn target(&mut self, (): ()) -> std::rc::Rc<crate::wire::Target> {
+        unreachable!("these tests have their connections made")
+    }
+
+    fn connected(&mut self, (): (), _: bool) {}
+
+    fn left(&mut self, (): ()) {}
+
+    fn admit(&mut self, _: &Ticket, _: Instant) -> bool {
+        true
+    }
+
+    fn starved(&mut self, (): (), _: Failure) {}
 
     fn render(&mut self, ticket: &Ticket, out: &mut Vec<u8>) {
         let number = ticket.number;

@@ -25,7 +25,7 @@ async fn watched<F: Future<Output = ()> + 'static>(
     book: &Shared,
     options: H2Options,
     server: impl FnOnce(DuplexStream, Rc<Cell<u64>>) -> F,
-) -> (Ended<book::Ticket>, u64) {
+) -> (Ended<((), book::Ticket)>, u64) {
     let (near, far) = tokio::io::duplex(64 << 10);
     let mut dog = Watchdog::new(PERIOD);
     let watch = dog.watch();
@@ -35,7 +35,7 @@ async fn watched<F: Future<Output = ()> + 'static>(
     let start = Instant::now();
     NOW.set(Some(start));
     let options = H2Options { clock: now, ..options };
-    let mut driven = std::pin::pin!(drive(book, near, first, options, &watch));
+    let mut driven = std::pin::pin!(drive(book, (0, ()), near, Some(first), options, &watch));
     let mut step = 0;
     let ended = loop {
         tokio::select! {
@@ -172,10 +172,10 @@ fn a_connection_that_was_idle_for_long_is_not_used_again() {
             });
             let options = H2Options { clock: now, ..options() };
             let first = Book::first(&book).unwrap();
-            drive(&book, near, first, options, &Watch::default()).await
+            drive(&book, (0, ()), near, Some(first), options, &Watch::default()).await
         });
         match ended {
-            Ended::Carried(ticket) => assert!(carried && ticket.number == 1),
+            Ended::Carried(((), ticket)) => assert!(carried && ticket.number == 1),
             ended => assert!(!carried && ended == Ended::Closed),
         }
     }

@@ -8,12 +8,12 @@ use std::future::Future;
 pub(super) async fn talk<F: Future<Output = ()> + 'static>(
     book: &Shared,
     server: impl FnOnce(DuplexStream) -> F,
-) -> Ended<book::Ticket> {
+) -> Ended<((), book::Ticket)> {
     let (near, far) = tokio::io::duplex(64 << 10);
     let server = tokio::task::spawn_local(server(far));
     let watch = Watch::default();
     let first = Book::first(book).unwrap();
-    let ended = drive(book, near, first, options(), &watch).await;
+    let ended = drive(book, (0, ()), near, Some(first), options(), &watch).await;
     server.await.unwrap();
     assert_eq!(book.borrow().out, 0, "a ticket is missing");
     ended
