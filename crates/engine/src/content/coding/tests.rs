@@ -194,7 +194,7 @@ fn headers_of_gzip_are_passed_over() {
         let bytes: Vec<_> = coded.chunks(1).collect();
         assert_eq!(decode(Coding::Gzip, Bounds::default(), &bytes).unwrap(), plain);
     }
-    let mut reserved = coded.clone();
+    let mut reserved = coded;
     reserved[3] = 0x20;
     assert_eq!(class(whole(Coding::Gzip, &reserved)), FailureClass::Encoding);
 }
