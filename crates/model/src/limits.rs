@@ -447,3 +447,13 @@ pub const CLOCK_ROUND_TRIP: Duration = Duration::from_secs(10);
 
 /// Samples of servers' clocks are forgotten after so long.
 pub const CLOCK_MEMORY: Duration = Duration::from_secs(15 * 60);
+
+/// How often a core looks at the time that servers tell.
+pub const CLOCK_PERIOD: Duration = Duration::from_secs(1);
+
+/// Requests of one core that are sent although their URLs seem to have expired, to learn what time
+/// it is to the server.
+pub const CLOCK_LEARNERS: u32 = 4;
+
+/// Where servers do not tell the time, the own clock is believed after so long.
+pub const CLOCK_TRUST: Duration = Duration::from_secs(10);

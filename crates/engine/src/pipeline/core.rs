@@ -8,10 +8,12 @@ use super::plan::{Plan, Source};
 use super::record::{CoreBook, Record};
 use super::roster::Roster;
 use super::site::{Origins, Sites};
+use super::time::Watchmaker;
 use super::worker::{Route, Worker};
+use crate::content::coding::Kept;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::{Access, Board, ByteRate, Hedge, Key, NamedBy, Rate};
+use crate::schedule::{Access, Board, ByteRate, ClockOffset, Hedge, Key, NamedBy, Rate};
 use crate::sink::{Destination, Sinks};
 use crate::wire::{Link, LinkOptions, Network, NoConnection, ReadBuffer, Watchdog};
 use async_channel::{Receiver, Sender};
@@ -40,6 +42,7 @@ pub(super) struct Parts {
     pub(super) rate: Option<Arc<Rate>>,
     pub(super) byte_rate: Option<Arc<ByteRate>>,
     pub(super) crowd: Option<Arc<Gathering>>,
+    pub(super) clock: Arc<ClockOffset>,
     /// Where the address of an object has its name.
     pub(super) route: Option<Route>,
     pub(super) leases: Receiver<Lease>,
@@ -68,7 +71,7 @@ pub(super) async fn run(parts: Parts) -> Done {
 
 async fn work(parts: Parts) -> Result<Done, Error> {
     let Parts { index, plan, dest, sinks, report, control, origins, .. } = parts;
-    let Parts { record, network, rate, byte_rate, crowd, route, leases, source, .. } = parts;
+    let Parts { record, network, rate, byte_rate, crowd, clock, route, leases, source, .. } = parts;
     let hungry = Rc::new(Notify::new());
     let more = Rc::new(Notify::new());
     let paced = Rc::new(Notify::new());
@@ -104,6 +107,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         sink: sinks.open(Box::new(CoreBook::new(Arc::clone(&record), index)))?,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above(), plan.bodies_bytes()),
+        kept: Kept::default(),
+        compressed: plan.compressed,
         route,
         report: Arc::clone(&report),
         core: index,
@@ -127,6 +132,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         pace_due: None,
         paced: Rc::clone(&paced),
         crowd,
+        readers: plan.readers(),
+        time: Watchmaker::new(clock, Instant::now()),
         latencies: Default::default(),
         hungry: Rc::clone(&hungry),
         more: Rc::clone(&more),

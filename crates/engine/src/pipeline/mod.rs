@@ -5,6 +5,7 @@
 //! ```
 
 mod body;
+mod check;
 mod core;
 #[cfg(test)]
 mod crash;
@@ -17,6 +18,7 @@ mod record;
 mod redirect;
 mod roster;
 mod site;
+mod time;
 mod worker;
 
 pub use crate::sink::{Format, ShardSize};
@@ -25,7 +27,7 @@ pub use plan::{MaxFailures, Only, Plan, Server, Source};
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
 pub use crate::schedule::Outage;
-use crate::schedule::{ByteRate, Rate};
+use crate::schedule::{ByteRate, ClockOffset, Rate};
 use crate::sink::{Destination, Settings, Sinks};
 use crate::wire::Network;
 use record::Record;
@@ -290,6 +292,7 @@ fn run_cores(
     let rate = plan.rate.map(|rate| Arc::new(Rate::new(now, rate, plan.rate_burst)));
     let byte_rate = plan.limit_rate.map(|rate| Arc::new(ByteRate::new(now, rate)));
     let crowd = plan.crowd().map(Arc::new);
+    let clock = Arc::new(ClockOffset::default());
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let mut threads = Vec::with_capacity(plan.cores);
@@ -307,6 +310,7 @@ fn run_cores(
             rate: rate.clone(),
             byte_rate: byte_rate.clone(),
             crowd: crowd.clone(),
+            clock: Arc::clone(&clock),
             route: route.clone(),
             leases: leases.clone(),
             // Core 0 reads the listing.

@@ -54,6 +54,8 @@ pub struct Plan {
     pub rate_burst: u32,
     /// The same for each server.
     pub rate_per_host: Option<f64>,
+    /// Ask for bodies with a coding (gzip, br, zstd), and undo it.
+    pub compressed: bool,
     /// Bytes received in each second, at most.
     pub limit_rate: Option<u64>,
     /// Requests under way to one server; `None` for no such bound.
@@ -190,6 +192,7 @@ impl Plan {
             rate: None,
             rate_burst: 1,
             rate_per_host: None,
+            compressed: false,
             limit_rate: None,
             per_host: None,
             resume_by_name: false,
@@ -312,6 +315,14 @@ impl Plan {
         }
         let most = self.connections * self.pipeline;
         Some(Gathering::new(self.cores, self.start.min(most), self.cores, most))
+    }
+
+    /// Connections that read at once, as far as is known.
+    pub(super) fn readers(&self) -> usize {
+        match self.concurrency {
+            Some(_) => self.connections,
+            None => self.start,
+        }
     }
 
     /// Requests of one core to one server.

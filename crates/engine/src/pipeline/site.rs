@@ -1,6 +1,7 @@
 //! The servers of a run: what all cores share of each, and what one core has beside it.
 
 use super::plan::Plan;
+use crate::content::coding;
 use crate::schedule::{Board, Key, NamedBy, Origin, Outage, board};
 use crate::wire::h1::Template;
 use crate::wire::{Network, Target, Trust};
@@ -157,16 +158,17 @@ fn template(
     own: bool,
     proxy: Option<(&str, &str)>,
 ) -> Result<Template, Error> {
-    const OURS: [(&str, &str); 3] = [
+    let coding = if plan.compressed { coding::accept() } else { "identity" };
+    let ours = [
         ("User-Agent", concat!("windrow/", env!("CARGO_PKG_VERSION"))),
         ("Accept", "*/*"),
-        ("Accept-Encoding", "identity"),
+        ("Accept-Encoding", coding),
     ];
     // Who windrow is, is no secret.
     let agent = |name: &str| name.eq_ignore_ascii_case("user-agent");
     let theirs = || plan.headers.iter().filter(|(name, _)| own || agent(name));
     let given = |name: &str| theirs().any(|(own, _)| own.eq_ignore_ascii_case(name));
-    let ours = OURS.into_iter().filter(|(name, _)| !given(name));
+    let ours = ours.into_iter().filter(|(name, _)| !given(name));
     let theirs = theirs().map(|(name, value)| (name.as_str(), value.as_str()));
     Template::new(authority, ours.chain(theirs).chain(proxy)).map_err(|name| {
         Error::usage(format!("--header '{name}'"), "not a header line")

@@ -1,12 +1,15 @@
 //! One core's hands: takes tasks from the desk, has them fetched, gives bodies to the sink.
 
 use super::body::{Bodies, Incoming};
+use super::check::{Inspected, Inspection};
 use super::flights::{FlightId, Flights};
 use super::gathering::Gathering;
 use super::plan::MaxFailures;
 use super::record::{Place, Record};
 use super::roster::Roster;
 use super::site::{Here, Sites};
+use super::time::{Time, Watchmaker};
+use crate::content::coding::Kept;
 use crate::report::Report;
 use crate::rt::{Control, Stop};
 use crate::schedule::{
@@ -23,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use windrow_model::limits::{HEDGE_BYTES, NAME_BYTES, REFERENCE_BYTES};
 use windrow_model::percent::{self, Keep};
-use windrow_model::task::Details;
+use windrow_model::task::{Details, Expected};
 use windrow_model::{Error, FailedObject, Failure, FailureClass, Lease};
 
 /// Path of an object: what stands before and behind its name, and how the name is encoded.
@@ -55,11 +58,13 @@ pub(super) struct Flight {
     body: Incoming,
     /// Where the server sends it on to.
     pub(super) hop: Option<Box<Hop>>,
+    /// What is to be looked at in the body.
+    inspection: Option<Box<Inspection>>,
 }
 
 impl Flight {
     fn new(site: SiteId, now: Instant) -> Self {
-        Self { site, sent: now, answer: None, body: Incoming::Empty, hop: None }
+        Self { site, sent: now, answer: None, body: Incoming::Empty, hop: None, inspection: None }
     }
 
     /// Whether so much of a body has come that it is better waited for.
@@ -67,6 +72,12 @@ impl Flight {
         self.body.len() > HEDGE_BYTES
     }
 }
+
+const EXPIRED: Failure = Failure {
+    class: FailureClass::Expired,
+    status: 0,
+    detail: "the URL's signature expired, or would have before the answer",
+};
 
 const TOO_LARGE: Failure = Failure {
     class: FailureClass::TooLarge,
@@ -86,6 +97,10 @@ pub(super) struct Worker {
     pub(super) sink: Box<dyn Sink>,
     pub(super) latency: Histogram<u64>,
     pub(super) bodies: Bodies,
+    /// What undoing a coding needs, kept for the next body.
+    pub(super) kept: Kept,
+    /// Whether a coding is undone.
+    pub(super) compressed: bool,
     /// Address of an object, where all are at one server.
     pub(super) route: Option<Route>,
     pub(super) report: Arc<Report>,
@@ -116,12 +131,16 @@ pub(super) struct Worker {
     pub(super) rate: Option<Arc<Rate>>,
     /// Bytes a second over all cores, at most.
     pub(super) byte_rate: Option<Arc<ByteRate>>,
+    /// Connections over all cores, at most.
+    pub(super) readers: usize,
     /// When a rate allows the next request, where one held something back.
     pub(super) pace_due: Option<Instant>,
     /// Told when that changes.
     pub(super) paced: Rc<Notify>,
     /// What finds out how many may be under way, where that is left to windrow.
     pub(super) crowd: Option<Arc<Gathering>>,
+    /// What time it is to the servers.
+    pub(super) time: Watchmaker,
     /// Latencies since the last tick: their sum, and the least.
     pub(super) latencies: (Duration, Option<Duration>),
     /// Told when the desk has room for another lease.
@@ -177,6 +196,7 @@ impl Worker {
             self.stop(Stop::Error(error));
         }
         self.take_back_rejected();
+        self.time.tick(now);
         self.balance(now);
         let ready = self.board.tend(now);
         self.check_outage();
@@ -319,6 +339,7 @@ impl Worker {
                 counters.bytes.add(receipt.bytes);
                 let took = self.now.saturating_duration_since(sent);
                 let micros = took.as_micros();
+                self.time.answered(took);
                 self.latencies.0 += took;
                 self.latencies.1 = Some(self.latencies.1.map_or(took, |least| least.min(took)));
                 self.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
@@ -443,7 +464,10 @@ impl Worker {
     /// Settles a flight whose response is complete.
     fn arrived(&mut self, id: FlightId, whole: Option<&[u8]>) {
         let id = match self.flights.land_alone(id) {
-            Ok((Errand::Object(ticket), Flight { site, sent, answer: Some(Ok(_)), body, .. })) => {
+            Ok((
+                Errand::Object(ticket),
+                Flight { site, sent, answer: Some(Ok(_)), body, inspection: None, .. },
+            )) => {
                 self.counters().in_flight.sub(1);
                 self.under_way -= 1;
                 let desk = self.desk(site);
@@ -456,10 +480,34 @@ impl Worker {
             Ok((errand, flight)) => self.flights.first(errand, flight),
             Err(id) => id,
         };
-        let answer = self.flights.cargo(&id).answer.take();
-        let result = answer.map_or(Ok(()), |answer| answer.map(drop));
+        let flight = self.flights.cargo(&id);
+        let answer = flight.answer.take();
+        let mut result = answer.map_or(Ok(()), |answer| answer.map(drop));
+        let (mut whole, mut decoded) = (whole, None);
+        if let (Ok(()), Some(inspection)) = (result, flight.inspection.take()) {
+            let mut body = std::mem::take(&mut flight.body);
+            let with = (&mut self.bodies, &mut self.kept, self.max_object_size);
+            match inspection.end(whole, &mut body, with) {
+                Ok(Inspected::AsSent) => self.flights.cargo(&id).body = body,
+                Ok(Inspected::Decoded(content)) => {
+                    self.bodies.recycle(body);
+                    decoded = Some(content);
+                    whole = None;
+                }
+                Err(Ok(failure)) => {
+                    self.bodies.recycle(body);
+                    result = Err(failure);
+                }
+                Err(Err(error)) => {
+                    self.bodies.recycle(body);
+                    self.stop(Stop::Error(error));
+                    result = Err(Failure::new(FailureClass::Reset, "the body could not be kept"));
+                }
+            }
+        }
         let decides = result.err().is_none_or(|failure| !failure.retry());
         let (errand, Flight { site, sent, body, hop, .. }) = self.landed(id, decides);
+        let body = decoded.unwrap_or(body);
         match self.judged(site, errand, sent, result, hop) {
             Some(ticket) => self.deliver(site, ticket, sent, whole, body),
             None => self.bodies.recycle(body),
@@ -586,6 +634,17 @@ impl Worker {
         if self.board.wants_lease() {
             self.hungry.notify_one();
         }
+        let expiry = ticket.expiry();
+        if expiry > 0
+            && let Some(verdict) = self.time.judge(expiry)
+        {
+            let ticket = self.desk(site).refused(ticket);
+            match verdict {
+                Time::Over => self.fail(ticket, EXPIRED),
+                Time::Unsure(due) => self.desk(site).postpone(ticket, due),
+            }
+            return None;
+        }
         if ticket.name().len() > NAME_BYTES {
             let ticket = self.desk(site).refused(ticket);
             self.fail(ticket, Failure::new(FailureClass::Name, "the name is too long"));
@@ -647,6 +706,23 @@ impl Worker {
         }
     }
 
+    /// Learns what time it is to the server, now and then.
+    fn learn_time(&mut self, id: &FlightId, head: &[u8]) {
+        if !self.time.wants(self.now) {
+            return;
+        }
+        let flight = self.flights.cargo(id);
+        let (site, sent) = (flight.site, flight.sent);
+        self.time.learn(u64::from(site), head, sent, self.now);
+    }
+
+    /// Whether what an errand asks for was signed for a time that is over.
+    fn has_expired(&mut self, id: &FlightId) -> bool {
+        let ticket = self.flights.errand(id).and_then(|errand| errand.ticket().ok());
+        let expiry = ticket.map_or(0, Ticket::expiry);
+        expiry > 0 && self.time.is_over(expiry)
+    }
+
     /// How many requests a server may have under way while another has less.
     fn share(&self) -> usize {
         self.limit / self.board.known().max(1)
@@ -670,6 +746,12 @@ fn shown(details: &Details, at: usize) -> String {
     origin.map_or_else(String::new, |origin| format!("{origin}{target}"))
 }
 
+/// What the source says of the body that an errand is to bring.
+fn expected(errand: &Errand) -> Option<Expected> {
+    let (details, at) = errand.ticket().ok()?.details()?;
+    details.expected.get(at).copied()
+}
+
 /// By what an object is asked for again, to see whether its server is back.
 fn reference(ticket: &Ticket) -> &[u8] {
     match ticket.address() {
@@ -683,6 +765,7 @@ impl Exchange for Worker {
     type Ticket = FlightId;
 
     fn head(&mut self, id: &mut FlightId, head: &Head, raw: &[u8]) -> Interest {
+        self.learn_time(id, raw);
         if let Some(failure) = Failure::of_status(head.status) {
             if failure.retry() {
                 let &mut Flight { site, sent, .. } = self.flights.cargo(id);
@@ -697,6 +780,10 @@ impl Exchange for Worker {
             }
             let answer = match failure.class {
                 FailureClass::Redirect => self.follow(id, raw, failure),
+                // S3 says 403, Azure 403, CloudFront 403, GCS 400.
+                FailureClass::Forbidden | FailureClass::Status if self.has_expired(id) => {
+                    Failure { class: FailureClass::Expired, detail: EXPIRED.detail, ..failure }
+                }
                 _ => failure,
             };
             self.flights.cargo(id).answer = Some(Err(answer));
@@ -713,6 +800,17 @@ impl Exchange for Worker {
             Framing::Empty => Some(0),
             Framing::Chunked | Framing::UntilClose => None,
         };
+        let expected = self.flights.errand(id).and_then(expected);
+        if head.notable || expected.is_some() {
+            let undo = self.compressed && head.framing != Framing::Length(0);
+            match Inspection::of(expected.unwrap_or_default(), raw, undo) {
+                Ok(inspection) => self.flights.cargo(id).inspection = inspection,
+                Err(failure) => {
+                    self.flights.cargo(id).answer = Some(Err(failure));
+                    return Interest::Discard;
+                }
+            }
+        }
         self.flights.cargo(id).answer = Some(Ok(length));
         Interest::Take
     }
@@ -730,6 +828,9 @@ impl Exchange for Worker {
             Some(Ok(length)) => length,
             _ => None,
         };
+        if let Some(inspection) = &mut flight.inspection {
+            inspection.update(bytes);
+        }
         // A body without a length could go on for ever.
         if flight.body.len() + bytes.len() as u64 > self.max_object_size {
             return Err(TOO_LARGE);
@@ -863,6 +964,15 @@ impl Work for Worker {
     fn admit(&mut self, id: &FlightId, now: Instant) -> bool {
         let site = self.flights.cargo(id).site;
         self.take_slot(site, now)
+    }
+
+    fn charge(&mut self, bytes: usize, now: Instant) -> Duration {
+        let rate = self.byte_rate.as_ref();
+        rate.map_or(Duration::ZERO, |rate| rate.charge(now, bytes as u64))
+    }
+
+    fn most_at_once(&self) -> usize {
+        self.byte_rate.as_ref().map_or(usize::MAX, |rate| rate.read_max(self.readers))
     }
 
     fn starved(&mut self, place: SiteId, failure: Failure) {

@@ -173,6 +173,9 @@ impl Desk {
                 let failure = trouble.failure;
                 return Some(Next::Failed(PeekMut::pop(first).ticket, failure));
             }
+            if trouble.tries == 0 {
+                return Some(Next::Send(PeekMut::pop(first).ticket));
+            }
             let token = self.access.take_token(now);
             return token.then(|| Next::Again(PeekMut::pop(first).ticket));
         }
@@ -370,6 +373,14 @@ impl Desk {
     pub fn refused(&mut self, ticket: Ticket) -> Ticket {
         self.out -= 1;
         ticket
+    }
+
+    /// It is not known yet whether a ticket is of use; it was not sent.
+    pub fn postpone(&mut self, mut ticket: Ticket, due: Instant) {
+        const UNSURE: Failure =
+            Failure { class: FailureClass::Expired, status: 0, detail: "it may have expired" };
+        ticket.trouble.get_or_insert_with(|| Trouble::new(UNSURE, due, due));
+        self.waiting.push(Waiting { due, ticket });
     }
 
     /// A final failure could not be written down: the task is pending again.

@@ -82,7 +82,7 @@ impl Spool {
     ///
     /// # Errors
     /// The environment's, or what `take` gives.
-    pub(super) fn read_all(
+    pub fn read_all(
         &mut self,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {

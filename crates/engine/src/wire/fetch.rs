@@ -135,7 +135,10 @@ impl Client {
                 Err(_) if session.between_responses() && filled == 0 => {
                     return Some(Broken::Closed);
                 }
-                Err(_) => {
+                Err(error) => {
+                    if let Some(failure) = super::dial::tls_failure(&error) {
+                        return Some(Broken::Failed(failure));
+                    }
                     let detail = "the connection was reset inside the response";
                     return Some(Broken::Failed(Failure::new(FailureClass::Reset, detail)));
                 }

@@ -3,6 +3,7 @@
 //! One task per connection, all on one core. A connection that waits costs its socket, its queue
 //! of tickets and a few hundred bytes: the read buffer belongs to the core.
 
+use super::dial::tls_failure;
 use super::h1::{Broken, Exchange, Loss, Session};
 use super::h2::{Ended, H2Options, Scheme, drive};
 use super::pace::{Late, Pace, Patience};
@@ -10,11 +11,13 @@ use super::stream::Stream;
 use super::target::{Dialed, NoConnection, Target};
 use super::watch::Watch;
 use std::cell::RefCell;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 use windrow_model::limits::{IDLE_CONNECTION, READ_BYTES, STARVED};
 use windrow_model::{Failure, FailureClass};
 
@@ -52,6 +55,12 @@ pub trait Work: Exchange {
 
     /// The connection is there that a request was taken for: whether it may be sent now.
     fn admit(&mut self, ticket: &Self::Ticket, now: Instant) -> bool;
+
+    /// So many bytes came at `now`: how long to wait before more are read.
+    fn charge(&mut self, bytes: usize, now: Instant) -> Duration;
+
+    /// Bytes to be read at once, at most.
+    fn most_at_once(&self) -> usize;
 
     /// There was no descriptor or port for a connection.
     fn starved(&mut self, place: Self::Place, failure: Failure);
@@ -229,6 +238,8 @@ struct Open<'l, W: Work> {
     idle_since: Option<Instant>,
     /// The last thing that happened was a read.
     has_read: bool,
+    /// Nothing is read before that.
+    rests: Option<Pin<Box<Sleep>>>,
     /// Writing failed: what was answered before that may still be read.
     mute: bool,
     /// A ticket that came too late for this connection, or is for another server.
@@ -253,6 +264,7 @@ impl<'l, W: Work> Open<'l, W> {
             late: Late::Silent,
             idle_since: None,
             has_read: false,
+            rests: None,
             mute: false,
             carried: None,
         };
@@ -388,21 +400,31 @@ impl<'l, W: Work> Open<'l, W> {
 
     /// Reads once, and passes on what came.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if let Some(rests) = &mut self.rests {
+            ready!(rests.as_mut().poll(cx));
+            self.rests = None;
+        }
         let buffer = Rc::clone(&self.link.buffer.0);
         let mut buffer = buffer.borrow_mut();
         let begun = self.rest.len();
-        let mut room = ReadBuf::new(&mut buffer[begun..]);
+        let most = self.link.work.borrow().most_at_once();
+        let end = buffer.len().min(begun.saturating_add(most));
+        let mut room = ReadBuf::new(&mut buffer[begun..end]);
         // `poll_read` rather than `try_read`: where less came than there was room for, it knows
         // that the socket is empty, and spares a call of the system that would only say so.
         let len = match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room)) {
             Ok(()) => room.filled().len(),
-            Err(_) => return Poll::Ready(Err(self.reset())),
+            Err(error) => return Poll::Ready(Err(self.reset(&error))),
         };
         let now = Instant::now();
         let mut work = self.link.work.borrow_mut();
         work.tick(now);
         if len == 0 {
             return Poll::Ready(Err(self.session.end_of_input(&self.rest, &mut *work)));
+        }
+        let rest = work.charge(len, now);
+        if !rest.is_zero() {
+            self.rests = Some(Box::pin(tokio::time::sleep(rest)));
         }
         buffer[..begun].copy_from_slice(&self.rest);
         let input = &buffer[..begun + len];
@@ -415,14 +437,17 @@ impl<'l, W: Work> Open<'l, W> {
         self.rest.extend_from_slice(&input[used..]);
         let begun = !self.rest.is_empty() || !self.session.between_responses();
         let owed = self.session.waiting() > 0;
-        self.pace.excuse(self.link.watch.take_delay());
+        self.pace.excuse(self.link.watch.take_delay() + rest);
         self.pace.received(len, self.session.answered() > answered, owed, begun, now);
         self.watch();
         Poll::Ready(Ok(()))
     }
 
     /// What a reset means here: between two responses it is a way of closing.
-    fn reset(&self) -> Broken {
+    fn reset(&self, error: &std::io::Error) -> Broken {
+        if let Some(failure) = tls_failure(error) {
+            return Broken::Failed(failure);
+        }
         if self.session.between_responses() && self.rest.is_empty() {
             Broken::Closed
         } else {

@@ -77,6 +77,39 @@ pub struct Head {
     pub framing: Framing,
     /// Whether the connection may carry another response after this one.
     pub keep_alive: bool,
+    /// Whether there is a field that says something of the body beside its length; see
+    /// [`is_notable`].
+    pub notable: bool,
+}
+
+/// Whether a field says something of the body beside its length: how it is encoded, or a checksum.
+/// (An `ETag` alone does not.)
+pub fn is_notable(name: &[u8]) -> bool {
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        6 => is(b"digest"),
+        11 => is(b"content-md5") || is(b"repr-digest") || is(b"x-goog-hash"),
+        14 => is(b"content-digest"),
+        16 => is(b"content-encoding") || is(b"x-amz-request-id"),
+        18..=24 => {
+            name.get(..15).is_some_and(|begin| begin.eq_ignore_ascii_case(b"x-amz-checksum-"))
+        }
+        _ => false,
+    }
+}
+
+/// The fields in the bytes of a head, as name and value.
+pub fn fields(head: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
+    let mut lines = [const { MaybeUninit::uninit() }; HEAD_LINES];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default()
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .parse_response_with_uninit_headers(&mut response, head, &mut lines);
+    if parsed.is_ok() {
+        for line in response.headers.iter() {
+            each(line.name.as_bytes(), line.value);
+        }
+    }
 }
 
 /// What parsing a head came to.
@@ -131,7 +164,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Parsed, Malformed> {
     }
     let framing = fields.framing(status, http_1_1)?;
     let keep_alive = fields.keep_alive && !fields.close && framing != Framing::UntilClose;
-    Ok(Parsed::Final(len, Head { status, framing, keep_alive }))
+    Ok(Parsed::Final(len, Head { status, framing, keep_alive, notable: fields.notable }))
 }
 
 /// The fields that decide where the response ends.
@@ -141,6 +174,7 @@ struct Fields {
     encoded: bool,
     keep_alive: bool,
     close: bool,
+    notable: bool,
 }
 
 impl Fields {
@@ -169,6 +203,7 @@ impl Fields {
                 }
                 self.encoded = true;
             }
+            6 | 11 | 14 | 16 | 18..=24 => self.notable |= is_notable(name),
             _ => {}
         }
         Ok(())

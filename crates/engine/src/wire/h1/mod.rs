@@ -12,7 +12,7 @@ mod retry_after;
 mod session;
 
 pub use decoder::{Decoder, Event};
-pub use head::{Framing, Head, Malformed, header};
+pub use head::{Framing, Head, Malformed, fields, header, is_notable};
 pub use request::Template;
 pub use retry_after::retry_after;
 pub use session::{Broken, Exchange, Interest, Loss, Session};

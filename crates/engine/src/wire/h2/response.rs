@@ -1,6 +1,6 @@
 //! The head of a response, as HTTP/1.1 would have it: whoever looks fields up does it in one way.
 
-use crate::wire::h1::{Framing, Head};
+use crate::wire::h1::{Framing, Head, is_notable};
 use http::header::{self, HeaderMap};
 use http::{StatusCode, response};
 use windrow_model::limits::{HEAD_BYTES, HEAD_LINES};
@@ -44,7 +44,8 @@ pub(super) fn read(
         (_, Some(length)) => Framing::Length(length),
         (_, None) => Framing::Chunked,
     };
-    Ok(Head { status: parts.status.as_u16(), framing, keep_alive: true })
+    let notable = parts.headers.keys().any(|name| is_notable(name.as_str().as_bytes()));
+    Ok(Head { status: parts.status.as_u16(), framing, keep_alive: true, notable })
 }
 
 /// The length of the body, if one is given; `None` outside if it is none, or there are two.
@@ -83,7 +84,10 @@ mod tests {
         let lines = [("etag", "\"x\""), ("retry-after", "7"), ("x", ""), ("content-length", "5")];
         let mut raw = b"old".to_vec();
         let head = read(&parts(503, &lines), false, &mut raw).unwrap();
-        assert_eq!(head, Head { status: 503, framing: Framing::Length(5), keep_alive: true });
+        assert_eq!(
+            head,
+            Head { status: 503, framing: Framing::Length(5), keep_alive: true, notable: false }
+        );
         for (name, value) in lines {
             assert_eq!(h1::header(&raw, name), Some(value.as_bytes()), "{name}");
         }

@@ -204,6 +204,14 @@ impl Work for Book {
         true
     }
 
+    fn charge(&mut self, _: usize, _: Instant) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
+    fn most_at_once(&self) -> usize {
+        usize::MAX
+    }
+
     fn starved(&mut self, (): (), _: Failure) {}
 
     fn render(&mut self, ticket: &Ticket, out: &mut Vec<u8>) {
