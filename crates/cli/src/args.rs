@@ -1,12 +1,13 @@
 //! The command line. Every flag has an environment variable `WINDROW_*`.
 
-use crate::units::{parse_bytes, parse_duration, parse_shard_size};
+use crate::units::{parse_byte_rate, parse_bytes, parse_duration, parse_rate, parse_shard_size};
 use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use windrow_engine::pipeline::{MaxFailures, Only};
 use windrow_engine::source::list::{DigestKind, Form};
+use windrow_engine::wire::Allowed;
 use windrow_engine::{Format, ShardSize};
 use windrow_model::FailureClass;
 use windrow_server::{Allow, ClockOffset, Coding, Faults, Knee, Redirect, SignKey};
@@ -171,6 +172,24 @@ pub(crate) struct Get {
     #[command(flatten)]
     pub(crate) api: Api,
 
+    /// Requests started in each second, at most, retries included: 500/s, 100/m, 5000/h, or a bare
+    /// number for seconds. 429 answers are heeded with and without
+    #[arg(long, value_name = "N/s", env = "WINDROW_RATE", value_parser = parse_rate)]
+    pub(crate) rate: Option<f64>,
+
+    /// Of these, so many may start at once after a pause
+    #[arg(long, value_name = "N", default_value_t = 1, env = "WINDROW_RATE_BURST",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate_burst: u32,
+
+    /// The same as --rate, for each host
+    #[arg(long, value_name = "N/s", env = "WINDROW_RATE_PER_HOST", value_parser = parse_rate)]
+    pub(crate) rate_per_host: Option<f64>,
+
+    /// Bytes received in each second, at most
+    #[arg(long, value_name = "BYTES/s", env = "WINDROW_LIMIT_RATE", value_parser = parse_byte_rate)]
+    pub(crate) limit_rate: Option<u64>,
+
     /// Requests under way to one host, at most [default: no such bound]
     #[arg(long, value_name = "N", env = "WINDROW_CONCURRENCY_PER_HOST")]
     pub(crate) concurrency_per_host: Option<usize>,
@@ -179,6 +198,17 @@ pub(crate) struct Get {
     /// SOURCE names
     #[arg(long, value_name = "N", default_value_t = 5, env = "WINDROW_MAX_REDIRECT")]
     pub(crate) max_redirect: u32,
+
+    /// Ask for compressed bodies (gzip, br, zstd) and store them decompressed
+    #[arg(long, env = "WINDROW_COMPRESSED")]
+    pub(crate) compressed: bool,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    /// Show what would be done, and fetch nothing: objects, hosts, expiry, budgets
+    #[arg(long, env = "WINDROW_DRY_RUN")]
+    pub(crate) dry_run: bool,
 
     /// Follow redirects from https to http too
     #[arg(long, env = "WINDROW_INSECURE_REDIRECT")]
@@ -214,6 +244,36 @@ pub(crate) struct Show {
     /// Say also what was chosen: cores, connections
     #[arg(short, long, env = "WINDROW_VERBOSE")]
     pub(crate) verbose: bool,
+}
+
+/// How servers are reached.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connections")]
+pub(crate) struct NetworkArgs {
+    /// Offer HTTP/2 to https servers, 100 requests at once on a connection
+    #[arg(long, env = "WINDROW_HTTP2")]
+    pub(crate) http2: bool,
+
+    /// Certificates of authorities to believe, in PEM, in place of the system's; may be given again
+    #[arg(long, value_name = "FILE", env = "WINDROW_CACERT")]
+    pub(crate) cacert: Vec<PathBuf>,
+
+    /// Certificate of this client, in PEM, perhaps with its key
+    #[arg(long, value_name = "FILE", env = "WINDROW_CERT")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", env = "WINDROW_KEY", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// An address, range or host that may be asked though it is link-local, a cloud's metadata
+    /// service, or private and chosen by a public server's redirect; may be given again
+    #[arg(long, value_name = "ADDRESS", env = "WINDROW_ALLOW_PRIVATE")]
+    pub(crate) allow_private: Vec<Allowed>,
+
+    /// Do not use the proxies that HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name
+    #[arg(long, env = "WINDROW_NO_PROXY")]
+    pub(crate) no_proxy: bool,
 }
 
 /// What a list of URLs looks like.

@@ -6,19 +6,22 @@ use crate::format::{bytes, count, duration};
 use crate::progress::{PERIOD, Progress, say};
 use crate::signals::Signals;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use windrow_engine::pipeline::{MaxFailures, Server, Source};
 use windrow_engine::report::Summary;
-use windrow_engine::schedule::RetryPolicy;
+use windrow_engine::schedule::{Outlook, RetryPolicy};
 use windrow_engine::source;
 use windrow_engine::source::list::{ListSpec, Naming, Sample};
-use windrow_engine::wire::Patience;
+use windrow_engine::wire::{Patience, Proxies};
 use windrow_engine::{Ended, Format, Plan, Run};
 use windrow_model::Error;
 use windrow_model::url::Url;
 
 pub(crate) fn run(args: &Get) -> Outcome {
     let plan = plan(args)?;
+    if args.dry_run {
+        return crate::dry_run::run(args, plan);
+    }
     let files = plan.format == Format::Files;
     let failures = plan.dest.join(".windrow/failures.jsonl");
     let signals = catch()?;
@@ -56,6 +59,7 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
         progress.note(run.setting());
     }
     let mut told = false;
+    let mut outlooks = Outlooks::default();
     let ended = loop {
         if let Some(ended) = run.wait(PERIOD) {
             break ended;
@@ -64,6 +68,12 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
             progress.note(&note);
         }
         progress.show(&run.report().snapshot(), run.outage());
+        let (objects, _) = progress.rates();
+        if let Some(outlook) = run.outlook(objects)
+            && let Some(line) = outlooks.line(outlook, objects)
+        {
+            progress.note(&line);
+        }
         if let Some(stop) = signals.caught()
             && !told
         {
@@ -77,6 +87,35 @@ pub(crate) fn conduct(plan: Plan, show: Show, signals: &Signals) -> Result<Ended
     }
     progress.end();
     Ok(ended)
+}
+
+/// When to say what of a list will expire: once at the start, when that becomes better or worse,
+/// and now and then.
+#[derive(Default)]
+struct Outlooks {
+    said: Option<(Instant, bool)>,
+}
+
+impl Outlooks {
+    fn line(&mut self, outlook: Outlook, per_second: f64) -> Option<String> {
+        const SOON: Duration = Duration::from_secs(5);
+        const AGAIN: Duration = Duration::from_secs(60);
+        if outlook.expiring == 0 {
+            return None;
+        }
+        let some = per_second > 0.0 && outlook.will_expire > 0;
+        let due = match self.said {
+            None => true,
+            Some((at, before)) => {
+                let past = at.elapsed();
+                past >= AGAIN || (past >= SOON && some != before)
+            }
+        };
+        due.then(|| {
+            self.said = Some((Instant::now(), some));
+            outlook.to_string()
+        })
+    }
 }
 
 /// The end of a run in a few lines.
@@ -145,6 +184,20 @@ fn plan(args: &Get) -> Result<Plan, Error> {
     plan.memory = args.memory;
     plan.max_object_size = args.max_object_size;
     plan.limit = args.limit;
+    plan.rate = args.rate;
+    plan.rate_burst = args.rate_burst;
+    plan.rate_per_host = args.rate_per_host;
+    plan.limit_rate = args.limit_rate;
+    plan.compressed = args.compressed;
+    let network = &args.network;
+    plan.network.http2 = network.http2;
+    plan.network.ca_certs.clone_from(&network.cacert);
+    plan.network.client_cert.clone_from(&network.cert);
+    plan.network.client_key.clone_from(&network.key);
+    plan.network.allow_private.clone_from(&network.allow_private);
+    if !network.no_proxy {
+        plan.network.proxies = Proxies::from_env(|name| std::env::var(name).ok())?;
+    }
     plan.per_host = args.concurrency_per_host;
     plan.max_redirect = args.max_redirect;
     plan.insecure_redirect = args.insecure_redirect;

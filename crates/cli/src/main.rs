@@ -6,6 +6,7 @@
 
 mod args;
 mod demo;
+mod dry_run;
 mod format;
 mod get;
 mod ls;

@@ -139,7 +139,7 @@ impl Progress {
     }
 
     /// Objects and bytes for each second of late.
-    fn rates(&self) -> (f64, f64) {
+    pub(crate) fn rates(&self) -> (f64, f64) {
         let (Some(first), Some(last)) = (self.history.front(), self.history.back()) else {
             return (0.0, 0.0);
         };

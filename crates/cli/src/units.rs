@@ -39,6 +39,29 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }
 
+/// Requests a second: `500/s`, `100/m`, `5000/h`; a bare number counts for seconds.
+pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
+    let wrong = || "a rate, such as 500/s, 0.5/s, 100/m or 5000/h".to_owned();
+    let (number, unit) = split(text);
+    let seconds = match unit {
+        "" | "/s" => 1.0,
+        "/m" => 60.0,
+        "/h" => 3600.0,
+        "/d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let rate = number.parse::<f64>().map_err(|_| wrong())? / seconds;
+    if rate > 0.0 && rate <= 1e9 { Ok(rate) } else { Err(wrong()) }
+}
+
+/// Bytes a second: `10MiB/s`, `500k`.
+pub(crate) fn parse_byte_rate(text: &str) -> Result<u64, String> {
+    match parse_bytes(text.strip_suffix("/s").unwrap_or(text)) {
+        Ok(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("a number of bytes a second, such as 10MiB/s".into()),
+    }
+}
+
 /// Objects (`10000`) or bytes (`256MiB`): a unit tells them apart.
 pub(crate) fn parse_shard_size(text: &str) -> Result<ShardSize, String> {
     let wrong = || "a number of objects (10000) or of bytes (256MiB), at least 1".to_owned();
@@ -64,6 +87,21 @@ fn scale(number: &str, factor: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates() {
+        assert_eq!(parse_rate("500/s"), Ok(500.0));
+        assert_eq!(parse_rate("500"), Ok(500.0));
+        assert_eq!(parse_rate("90/m"), Ok(1.5));
+        assert_eq!(parse_rate("7200/h"), Ok(2.0));
+        assert_eq!(parse_rate("0.5/s"), Ok(0.5));
+        for text in ["", "/s", "0/s", "-1/s", "5/x", "5 s", "inf", "1e99", "5//s"] {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_byte_rate("1MiB/s"), Ok(1 << 20));
+        assert_eq!(parse_byte_rate("500k"), Ok(500 << 10));
+        assert!(["0", "/s", "1/m"].iter().all(|text| parse_byte_rate(text).is_err()));
+    }
 
     #[test]
     fn bytes_have_units() {

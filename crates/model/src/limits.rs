@@ -457,3 +457,9 @@ pub const CLOCK_LEARNERS: u32 = 4;
 
 /// Where servers do not tell the time, the own clock is believed after so long.
 pub const CLOCK_TRUST: Duration = Duration::from_secs(10);
+
+/// Servers whose objects `--dry-run` counts one by one.
+pub const SURVEY_HOSTS: usize = 65_536;
+
+/// Pages of a list without any URL that expires, after which none is looked for.
+pub const SURVEY_PAGES: u64 = 10;

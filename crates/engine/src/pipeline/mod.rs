@@ -18,24 +18,26 @@ mod record;
 mod redirect;
 mod roster;
 mod site;
+mod survey;
 mod time;
 mod worker;
 
 pub use crate::sink::{Format, ShardSize};
 pub use plan::{MaxFailures, Only, Plan, Server, Source};
+pub use survey::{Preview, Survey, preview};
 
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
 pub use crate::schedule::Outage;
-use crate::schedule::{ByteRate, ClockOffset, Rate};
+use crate::schedule::{ByteRate, Forecast, Outlook, Rate};
 use crate::sink::{Destination, Settings, Sinks};
 use crate::wire::Network;
 use record::Record;
 use site::Origins;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
-use windrow_model::limits::QUEUE_LEASES;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+use windrow_model::limits::{CORE_AHEAD, QUEUE_LEASES, SURVEY_PAGES};
 use windrow_model::{Error, Exit};
 
 /// A run under way.
@@ -46,6 +48,10 @@ pub struct Run {
     origins: Arc<Origins>,
     ended: mpsc::Receiver<Ended>,
     setting: String,
+    /// When the URLs of a list expire, once it was read for that.
+    forecast: Arc<OnceLock<Forecast>>,
+    /// Tasks that the cores hold beside those under way.
+    ahead: u64,
 }
 
 /// How a run ended.
@@ -97,7 +103,10 @@ impl Run {
             origins: Arc::clone(&origins),
             ended,
             setting,
+            forecast: Arc::default(),
+            ahead: (CORE_AHEAD * plan.cores) as u64,
         };
+        run.forecast_of(&plan);
         std::thread::Builder::new()
             .name("run".into())
             .spawn(move || {
@@ -123,6 +132,43 @@ impl Run {
     /// Whether the server is down, or asked for a pause, at this moment.
     pub fn outage(&self) -> Option<Outage> {
         self.origins.outage(Instant::now())
+    }
+
+    /// What of a list will expire before its turn, at `per_second` objects a second; `None` where
+    /// nothing expires, or that is not known yet.
+    pub fn outlook(&self, per_second: f64) -> Option<Outlook> {
+        let forecast = self.forecast.get()?;
+        let sums = self.report.snapshot();
+        let done = sums.stored + sums.skipped + sums.failed;
+        let now = self.origins.clock.now_unix(SystemTime::now());
+        let outlook = forecast.look(done, per_second, now, self.ahead);
+        (outlook.total > 0).then_some(outlook)
+    }
+
+    /// Reads a list for what expires, on a thread of its own, where it can be read twice.
+    fn forecast_of(&self, plan: &Plan) {
+        let Source::List(list) = &plan.source else { return };
+        if list.is_stream() || list.sample.is_some() {
+            return;
+        }
+        let (list, limit) = (list.clone(), plan.limit.unwrap_or(u64::MAX));
+        let (forecast, control) = (Arc::clone(&self.forecast), Arc::clone(&self.control));
+        let look = move || {
+            let mut pages = 0;
+            let survey = Survey::of(&list, limit, |survey| {
+                pages += 1;
+                !control.stopping() && (survey.expiring > 0 || pages < SURVEY_PAGES)
+            });
+            // What cannot be read is told by who fetches it.
+            if let Ok(survey) = survey
+                && survey.expiring > 0
+                && !control.stopping()
+            {
+                let _ = forecast.set(survey.forecast);
+            }
+        };
+        // Without it there is no forecast, and nothing else is lost.
+        let _ = std::thread::Builder::new().name("survey".into()).spawn(look);
     }
 
     /// Asks the run to end: what runs is finished, nothing is begun.
@@ -292,7 +338,6 @@ fn run_cores(
     let rate = plan.rate.map(|rate| Arc::new(Rate::new(now, rate, plan.rate_burst)));
     let byte_rate = plan.limit_rate.map(|rate| Arc::new(ByteRate::new(now, rate)));
     let crowd = plan.crowd().map(Arc::new);
-    let clock = Arc::new(ClockOffset::default());
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let mut threads = Vec::with_capacity(plan.cores);
@@ -310,7 +355,7 @@ fn run_cores(
             rate: rate.clone(),
             byte_rate: byte_rate.clone(),
             crowd: crowd.clone(),
-            clock: Arc::clone(&clock),
+            clock: Arc::clone(&origins.clock),
             route: route.clone(),
             leases: leases.clone(),
             // Core 0 reads the listing.

@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use crate::content::coding;
-use crate::schedule::{Board, Key, NamedBy, Origin, Outage, board};
+use crate::schedule::{Board, ClockOffset, Key, NamedBy, Origin, Outage, board};
 use crate::wire::h1::Template;
 use crate::wire::{Network, Target, Trust};
 use std::collections::HashMap;
@@ -42,13 +42,21 @@ pub(super) struct Origins {
     single: bool,
     /// Requests a second to each.
     rate: Option<f64>,
+    /// What time it is to them.
+    pub(super) clock: Arc<ClockOffset>,
     known: Mutex<HashMap<Key, Arc<Origin>>>,
 }
 
 impl Origins {
     pub(super) fn new(plan: &Plan) -> Self {
         let single = plan.source.server().is_some();
-        Self { seed: plan.seed, single, rate: plan.rate_per_host, known: Mutex::default() }
+        Self {
+            seed: plan.seed,
+            single,
+            rate: plan.rate_per_host,
+            clock: Arc::default(),
+            known: Mutex::default(),
+        }
     }
 
     /// What is shared of a server.
