@@ -62,14 +62,14 @@ impl Record {
         dest: Arc<Destination>,
     ) -> Result<Self, Error> {
         let run = run_file(plan);
-        let mut own = run.clone();
+        let mut own = run_file(plan);
         let earlier = dest.earlier().filter(|_| !plan.fresh);
         // What throws bodies away leaves nothing to go on with.
         let earlier = earlier.filter(|earlier| earlier.format != Format::Null.name());
         let past = match earlier {
             None => None,
             Some(earlier) => {
-                let mut known = run.clone();
+                let mut known = run_file(plan);
                 if plan.resume_by_name {
                     // The list was signed anew: perhaps it is another file.
                     known.source.clone_from(&earlier.source);

@@ -110,6 +110,12 @@ impl Roster {
         }
     }
 
+    /// Has a link look again that has a connection to a server; `false` if none of such waits.
+    pub(super) fn wake_at(&self, site: SiteId, board: &mut Board<Here>) -> bool {
+        let idle = &mut board.site(site).extra.idle;
+        !idle.is_empty() && pop(&self.links, idle, Some(site), 1) > 0
+    }
+
     /// Has up to `room` links look again, where there is something for so many to do. Says for how
     /// many more links there would be.
     pub(super) fn wake(&mut self, room: usize, board: &mut Board<Here>) -> usize {

@@ -370,6 +370,8 @@ impl Worker {
     }
 
     /// Writes down that an object failed for good.
+    // Taken by value: it has ended.
+    #[allow(clippy::needless_pass_by_value)]
     fn fail(&mut self, ticket: Ticket, failure: Failure) {
         let (ordinal, attempts) = (ticket.ordinal(), ticket.attempts());
         let told = match ticket.details() {
@@ -688,6 +690,11 @@ impl Worker {
                 },
             };
             if let Some(ticket) = self.fit(site, next) {
+                if place != Some(site) && self.roster.wake_at(site, &mut self.board) {
+                    // There is a connection already.
+                    self.desk(site).give_back(ticket);
+                    return None;
+                }
                 // What has no connection yet takes its place when it has one.
                 if place.is_some() && !self.take_slot(site, now) {
                     self.desk(site).give_back(ticket);
@@ -919,15 +926,18 @@ impl Work for Worker {
         }
         // What a link without a connection could do, one with a connection that is of no use now
         // does only if there is no other.
-        if place.is_some() && !self.roster.has_unconnected() {
-            if let Some(begun) = self.begin(None, now) {
-                self.roster.busy(link);
-                return Poll::Ready(Some(begun));
-            }
+        if place.is_some()
+            && !self.roster.has_unconnected()
+            && let Some(begun) = self.begin(None, now)
+        {
+            self.roster.busy(link);
+            return Poll::Ready(Some(begun));
         }
         self.roster.wait(link, place, cx.waker(), &mut self.board);
-        if place.is_some() && self.board.has_turns() && self.under_way < self.limit {
-            self.wake();
+        // What waits for a rate is woken by it.
+        let blocked = self.pace_due.is_some() || self.under_way >= self.limit;
+        if place.is_some() && self.board.has_turns() && !blocked {
+            self.wake_up_to(1);
         }
         Poll::Pending
     }

@@ -52,7 +52,7 @@ pub(super) async fn list(feed: Feed) {
 /// What the pages are read from.
 enum Reader {
     Server(Box<ServerReader>),
-    Failed(FailedReader),
+    Failed(Box<FailedReader>),
     List(Box<ListReader>),
 }
 
@@ -294,7 +294,10 @@ impl Feed {
                 Reader::List(Box::new(reader))
             }
             (Source::Server(server), Some(lister)) => match &server.failed_list {
-                Some(path) => Reader::Failed(FailedReader::new(path, self.record.pattern())),
+                Some(path) => {
+                    let reader = FailedReader::new(path, self.record.pattern());
+                    Reader::Failed(Box::new(reader))
+                }
                 None => {
                     let reader = ServerReader::new(plan, server, lister, Arc::clone(control));
                     Reader::Server(Box::new(reader))
