@@ -61,7 +61,6 @@ impl Record {
         route: Option<&Route>,
         dest: Arc<Destination>,
     ) -> Result<Self, Error> {
-        let run = run_file(plan);
         let mut own = run_file(plan);
         let earlier = dest.earlier().filter(|_| !plan.fresh);
         // What throws bodies away leaves nothing to go on with.

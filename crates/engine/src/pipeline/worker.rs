@@ -1,5 +1,8 @@
 //! One core's hands: takes tasks from the desk, has them fetched, gives bodies to the sink.
 
+mod answers;
+mod requests;
+
 use super::body::{Bodies, Incoming};
 use super::check::{Inspected, Inspection};
 use super::flights::{FlightId, Flights};
@@ -16,12 +19,9 @@ use crate::schedule::{
     Address, Board, ByteRate, Desk, Errand, Hedge, Next, Rate, SiteId, Ticket, Verdict,
 };
 use crate::sink::{Body, Object, Sink, SinkError};
-use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, retry_after};
-use crate::wire::{Target, Work};
 use hdrhistogram::Histogram;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use windrow_model::limits::{HEDGE_BYTES, NAME_BYTES, REFERENCE_BYTES};
@@ -564,62 +564,6 @@ impl Worker {
         self.flights.first(errand, Flight::new(site, now))
     }
 
-    /// Whether rates allow a request now, to any server; else has the links woken in time.
-    fn is_clear(&mut self, now: Instant) -> bool {
-        let wait = self.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
-        if !wait.is_zero() {
-            self.rest(now + wait);
-        }
-        wait.is_zero()
-    }
-
-    /// Takes the place of one request in all rates, if they allow one.
-    fn take_slot(&mut self, site: SiteId, now: Instant) -> bool {
-        let origin = self.desk(site).access().origin();
-        let wait = origin.wait(now);
-        if !wait.is_zero() {
-            self.rest(now + wait);
-            return false;
-        }
-        if !self.take_ahead(Some(site), now) {
-            return false;
-        }
-        self.desk(site).access().origin().take(now)
-    }
-
-    /// The same for what is not a task, before it is known where it goes. What has no connection
-    /// yet takes its place when it has one.
-    fn take_ahead(&mut self, place: Option<SiteId>, now: Instant) -> bool {
-        match place {
-            None => self.is_clear(now),
-            Some(_) => {
-                let taken = self.rate.as_ref().map_or(Ok(()), |rate| rate.take(now));
-                if let Err(wait) = taken {
-                    self.rest(now + wait);
-                }
-                taken.is_ok()
-            }
-        }
-    }
-
-    /// Nothing can be sent before that.
-    fn rest(&mut self, due: Instant) {
-        if self.pace_due.is_none_or(|known| due < known) {
-            self.pace_due = Some(due);
-            self.paced.notify_one();
-        }
-    }
-
-    /// A rate allows more now, perhaps. One link is woken, and wakes the next if there is more.
-    pub(super) fn pace(&mut self, now: Instant) {
-        self.now = now;
-        self.pace_due = None;
-        if let Some(due) = self.board.rouse(now) {
-            self.rest(due);
-        }
-        self.wake_up_to(1);
-    }
-
     /// Whether what the board gave can be sent; else it has failed.
     fn fit(&mut self, site: SiteId, next: Next) -> Option<Ticket> {
         let ticket = match next {
@@ -705,31 +649,6 @@ impl Worker {
         }
     }
 
-    /// If a server's own rates allow nothing now, has links woken when they do.
-    fn rest_at(&mut self, site: SiteId, now: Instant) {
-        let wait = self.desk(site).access().origin().wait(now);
-        if !wait.is_zero() {
-            self.rest(now + wait);
-        }
-    }
-
-    /// Learns what time it is to the server, now and then.
-    fn learn_time(&mut self, id: &FlightId, head: &[u8]) {
-        if !self.time.wants(self.now) {
-            return;
-        }
-        let flight = self.flights.cargo(id);
-        let (site, sent) = (flight.site, flight.sent);
-        self.time.learn(u64::from(site), head, sent, self.now);
-    }
-
-    /// Whether what an errand asks for was signed for a time that is over.
-    fn has_expired(&mut self, id: &FlightId) -> bool {
-        let ticket = self.flights.errand(id).and_then(|errand| errand.ticket().ok());
-        let expiry = ticket.map_or(0, Ticket::expiry);
-        expiry > 0 && self.time.is_over(expiry)
-    }
-
     /// How many requests a server may have under way while another has less.
     fn share(&self) -> usize {
         self.limit / self.board.known().max(1)
@@ -765,266 +684,5 @@ fn reference(ticket: &Ticket) -> &[u8] {
         Address::Name(name) => name,
         Address::Target(target) => target,
         Address::Detour(detour) => &detour.target,
-    }
-}
-
-impl Exchange for Worker {
-    type Ticket = FlightId;
-
-    fn head(&mut self, id: &mut FlightId, head: &Head, raw: &[u8]) -> Interest {
-        self.learn_time(id, raw);
-        if let Some(failure) = Failure::of_status(head.status) {
-            if failure.retry() {
-                let &mut Flight { site, sent, .. } = self.flights.cargo(id);
-                let (now, pause) = (self.now, retry_after(raw, SystemTime::now()));
-                let access = self.desk(site).access();
-                if failure.class == FailureClass::Throttled || failure.status == 503 {
-                    access.throttled(sent, now, pause.unwrap_or_default());
-                }
-                if let Some(pause) = pause {
-                    access.origin().pause(now, pause, failure);
-                }
-            }
-            let answer = match failure.class {
-                FailureClass::Redirect => self.follow(id, raw, failure),
-                // S3 says 403, Azure 403, CloudFront 403, GCS 400.
-                FailureClass::Forbidden | FailureClass::Status if self.has_expired(id) => {
-                    Failure { class: FailureClass::Expired, detail: EXPIRED.detail, ..failure }
-                }
-                _ => failure,
-            };
-            self.flights.cargo(id).answer = Some(Err(answer));
-            return Interest::Discard;
-        }
-        if let None | Some(Errand::Reference(_)) = self.flights.errand(id) {
-            return Interest::Discard;
-        }
-        let length = match head.framing {
-            Framing::Length(length) if length > self.max_object_size => {
-                return Interest::Refuse(TOO_LARGE);
-            }
-            Framing::Length(length) => Some(length),
-            Framing::Empty => Some(0),
-            Framing::Chunked | Framing::UntilClose => None,
-        };
-        let expected = self.flights.errand(id).and_then(expected);
-        if head.notable || expected.is_some() {
-            let undo = self.compressed && head.framing != Framing::Length(0);
-            match Inspection::of(expected.unwrap_or_default(), raw, undo) {
-                Ok(inspection) => self.flights.cargo(id).inspection = inspection,
-                Err(failure) => {
-                    self.flights.cargo(id).answer = Some(Err(failure));
-                    return Interest::Discard;
-                }
-            }
-        }
-        self.flights.cargo(id).answer = Some(Ok(length));
-        Interest::Take
-    }
-
-    fn whole(&mut self, id: FlightId, body: &[u8]) {
-        self.arrived(id, Some(body));
-    }
-
-    fn data(&mut self, id: &mut FlightId, bytes: &[u8]) -> Result<(), Failure> {
-        if self.flights.errand(id).is_none() {
-            return Err(Failure::new(FailureClass::Reset, "nobody waits for the body any more"));
-        }
-        let flight = self.flights.cargo(id);
-        let length = match flight.answer {
-            Some(Ok(length)) => length,
-            _ => None,
-        };
-        if let Some(inspection) = &mut flight.inspection {
-            inspection.update(bytes);
-        }
-        // A body without a length could go on for ever.
-        if flight.body.len() + bytes.len() as u64 > self.max_object_size {
-            return Err(TOO_LARGE);
-        }
-        self.bodies.append(&mut flight.body, length, bytes).map_err(|error| {
-            self.stop(Stop::Error(error));
-            Failure::new(FailureClass::Reset, "the body could not be kept")
-        })
-    }
-
-    fn end(&mut self, id: FlightId) {
-        self.arrived(id, None);
-    }
-
-    fn lost(&mut self, id: FlightId, loss: Loss) {
-        // The server is not to blame for what stopped the run.
-        let failure = match loss {
-            Loss::Failed(failure) if !self.board.stopped() => Some(failure),
-            _ => None,
-        };
-        let wanted = self.flights.errand(&id).is_some();
-        let decides = failure.is_some_and(|failure| !failure.retry());
-        let (errand, flight) = self.landed(id, decides);
-        self.bodies.recycle(flight.body);
-        let (site, now) = (flight.site, self.now);
-        match (failure, errand) {
-            (Some(failure), errand) if wanted => {
-                self.judged(site, errand, flight.sent, Err(failure), None);
-            }
-            (_, Some(errand)) => {
-                self.desk(site).unanswered(errand, now);
-                self.board.came_back(site, now);
-            }
-            (_, None) => {}
-        }
-        self.check_finished();
-    }
-}
-
-impl Work for Worker {
-    type Place = SiteId;
-
-    fn next(&mut self, place: SiteId, now: Instant) -> Option<FlightId> {
-        self.begin(Some(place), now).map(|(_, id)| id)
-    }
-
-    fn poll_next(
-        &mut self,
-        cx: &Context<'_>,
-        now: Instant,
-        link: usize,
-        place: Option<SiteId>,
-    ) -> Poll<Option<(SiteId, FlightId)>> {
-        if let Some(begun) = self.begin(place, now) {
-            self.roster.busy(link);
-            if self.rate.is_some() || self.pace_due.is_some() {
-                self.wake_up_to(1);
-            }
-            return Poll::Ready(Some(begun));
-        }
-        if self.board.finished() {
-            self.roster.busy(link);
-            return Poll::Ready(None);
-        }
-        // A probe has a connection for itself.
-        if self.board.may_probe(now)
-            && self.take_ahead(place, now)
-            && let Some((site, errand)) = self.board.probe(now)
-        {
-            let counters = self.counters();
-            counters.probes.add(1);
-            if let Errand::Trial(ticket) = &errand
-                && ticket.attempts() > 0
-            {
-                counters.retries.add(1);
-            }
-            self.roster.busy(link);
-            return Poll::Ready(Some((site, self.flight(site, errand, now))));
-        }
-        if self.straggler(now).is_some()
-            && self.take_ahead(place, now)
-            && let Some(begun) = self.second(now, place)
-        {
-            self.roster.busy(link);
-            return Poll::Ready(Some(begun));
-        }
-        // What a link without a connection could do, one with a connection that is of no use now
-        // does only if there is no other.
-        if place.is_some()
-            && !self.roster.has_unconnected()
-            && let Some(begun) = self.begin(None, now)
-        {
-            self.roster.busy(link);
-            return Poll::Ready(Some(begun));
-        }
-        self.roster.wait(link, place, cx.waker(), &mut self.board);
-        // What waits for a rate is woken by it.
-        let blocked = self.pace_due.is_some() || self.under_way >= self.limit;
-        if place.is_some() && self.board.has_turns() && !blocked {
-            self.wake_up_to(1);
-        }
-        Poll::Pending
-    }
-
-    fn target(&mut self, place: SiteId) -> Rc<Target> {
-        let here = &mut self.board.site(place).extra;
-        here.links += 1;
-        Rc::clone(&here.target)
-    }
-
-    fn connected(&mut self, place: SiteId, private: bool) {
-        self.board.site(place).extra.private = private;
-    }
-
-    fn left(&mut self, place: SiteId) {
-        self.board.site(place).extra.links -= 1;
-    }
-
-    fn paused(&mut self, id: &FlightId, now: Instant) -> bool {
-        let Some(probe) = self.flights.errand(id).map(Errand::is_probe) else {
-            // The other request was answered meanwhile.
-            return true;
-        };
-        let site = self.flights.cargo(id).site;
-        let stopped = self.board.stopped();
-        let origin = self.desk(site).access().origin();
-        stopped
-            || match probe {
-                true => !origin.paused_for(now).is_zero(),
-                false => !origin.flows(now),
-            }
-    }
-
-    fn admit(&mut self, id: &FlightId, now: Instant) -> bool {
-        let site = self.flights.cargo(id).site;
-        self.take_slot(site, now)
-    }
-
-    fn charge(&mut self, bytes: usize, now: Instant) -> Duration {
-        let rate = self.byte_rate.as_ref();
-        rate.map_or(Duration::ZERO, |rate| rate.charge(now, bytes as u64))
-    }
-
-    fn most_at_once(&self) -> usize {
-        self.byte_rate.as_ref().map_or(usize::MAX, |rate| rate.read_max(self.readers))
-    }
-
-    fn starved(&mut self, place: SiteId, failure: Failure) {
-        // Where none at all can be had, it is as if the server were down: no object is to blame,
-        // and the run gives up when it stays so.
-        let now = self.now;
-        self.desk(place).access().failed(now, now, failure);
-    }
-
-    fn render(&mut self, id: &FlightId, out: &mut Vec<u8>) {
-        let site = self.flights.cargo(id).site;
-        let route = self.route.as_ref();
-        let here = &self.board.site(site).extra;
-        let by_name = |name: &[u8], out: &mut Vec<u8>| {
-            if let Some(route) = route {
-                route.render(name, out);
-            }
-        };
-        let address = match self.flights.errand(id).map(Errand::ticket) {
-            Some(Ok(ticket)) => ticket.address(),
-            Some(Err(reference)) if route.is_some() => Address::Name(reference),
-            Some(Err(reference)) => Address::Target(reference),
-            None => Address::Name(&[]),
-        };
-        match address {
-            Address::Name(name) => here.template.render(out, |out| by_name(name, out)),
-            Address::Target(target) => {
-                here.template.render(out, |out| out.extend_from_slice(target));
-            }
-            Address::Detour(detour) => {
-                let template = if detour.bare { &here.bare } else { &here.template };
-                template.render(out, |out| out.extend_from_slice(&detour.target));
-            }
-        }
-        self.report.cores[self.core].requests.add(1);
-    }
-
-    fn tick(&mut self, now: Instant) {
-        self.now = now;
-    }
-
-    fn now(&self) -> Instant {
-        self.now
     }
 }
