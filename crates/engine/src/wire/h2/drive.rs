@@ -230,8 +230,15 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
         let work = self.work;
         self.watch.register(cx);
         self.excuse();
-        if self.watch.take_expired() && self.cut_late(&mut work.borrow_mut()) {
-            return Poll::Ready(self.give_back(&mut work.borrow_mut(), None));
+        if self.watch.take_expired() {
+            let work = &mut *work.borrow_mut();
+            // Nothing came to be sent for so long that the connection is of no use any more.
+            if self.streams.len() == 0 && self.idle_since.is_some() {
+                return Poll::Ready(self.give_back(work, Some(None)));
+            }
+            if self.cut_late(work) {
+                return Poll::Ready(self.give_back(work, None));
+            }
         }
         self.meter.begin_turn();
         let polled = Pin::new(&mut self.connection).poll(cx);
@@ -434,7 +441,9 @@ impl<'l, W: Work, S: AsyncRead + AsyncWrite + Unpin> Driver<'l, W, S> {
             }
             Poll::Ready(None) => Some(Ended::Finished),
             Poll::Pending => {
-                self.idle_since.get_or_insert(now);
+                let since = *self.idle_since.get_or_insert(now);
+                // Its descriptor may be of use to another.
+                self.watch.set(Some(since + IDLE_CONNECTION));
                 None
             }
         }
