@@ -7,7 +7,7 @@ use crate::schedule::ClockOffset;
 use crate::wire::h1::header;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use windrow_model::limits::{CLOCK_LEARNERS, CLOCK_PERIOD, CLOCK_TRUST};
+use windrow_model::limits::{CLOCK_LEARNERS, CLOCK_PERIOD, CLOCK_SLACK, CLOCK_TRUST};
 
 /// What becomes of a request for a URL that expires.
 pub(super) enum Time {
@@ -85,10 +85,18 @@ impl Watchmaker {
         Some(Time::Unsure(self.at + CLOCK_PERIOD / 10))
     }
 
-    /// Whether an answer to what is sent now would come behind the second `expiry`.
-    pub(super) fn is_over(&self, expiry: u32) -> bool {
+    /// Whether an answer to what is sent now would come behind the second `expiry`. In the fractions
+    /// of a second behind it some servers refuse already (s3s does), so that is over.
+    fn is_over(&self, expiry: u32) -> bool {
         let answer = self.now + u64::try_from(self.typical.as_millis()).unwrap_or(u64::MAX);
-        answer / 1000 > u64::from(expiry)
+        answer > u64::from(expiry) * 1000
+    }
+
+    /// Whether that a server refused a URL may be because it expired: its clock is known to
+    /// [`CLOCK_SLACK`] and to the second.
+    pub(super) fn may_be_over(&self, expiry: u32) -> bool {
+        let slack = u64::try_from(CLOCK_SLACK.as_millis()).unwrap_or(u64::MAX);
+        self.now.saturating_add(slack) > u64::from(expiry) * 1000
     }
 
     /// Whether an answer is worth looking at for its time.
