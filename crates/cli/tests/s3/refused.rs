@@ -12,7 +12,7 @@ fn expired_urls_are_not_sent() {
     let server = Server::start(None);
     let bodies = server.fill(180);
     // Two of three are valid.
-    let over = |index: usize| index % 3 == 0;
+    let over = |index: usize| index.is_multiple_of(3);
     let of = |wanted: bool| {
         let all = bodies.iter().enumerate();
         all.filter(move |(index, _)| over(*index) == wanted).map(|(_, body)| body)
@@ -95,7 +95,9 @@ fn what_expires_first_is_fetched_first_and_then_expires() {
     let url = |(index, key): (usize, &String)| server.url_until(key, signed, lives(index));
     let job = Job::new(bodies.keys().enumerate().map(url).collect());
     let rate = format!("{RATE}/s");
-    let done = job.get().args(["--rate", &rate, "--cores", "1"]).run().expect(1).sum_holds();
+    // Few at once, so that the server hears them in the order in which they are sent.
+    let get = job.get().args(["--rate", &rate, "--cores", "1", "-c", "2"]);
+    let done = get.run().expect(1).sum_holds();
     let expired = done.failed("expired");
     done.figures_are([("listed", 320), ("failed", expired), ("stored", 320 - expired)]);
     let objects = stored(&done);
@@ -111,11 +113,13 @@ fn what_expires_first_is_fetched_first_and_then_expires() {
 
     let asked = server.asked();
     let place = |path: &String| asked.iter().position(|asked| asked.path() == path);
-    let last = |seconds| of(seconds).filter_map(|path| place(&path)).max();
-    let first = |seconds| of(seconds).filter_map(|path| place(&path)).min();
-    assert!(last(SHORT) < first(3600), "{:?} {:?}", last(SHORT), first(3600));
-    assert!(last(3600) < first(7200), "{:?} {:?}", last(3600), first(7200));
+    let last = |seconds| of(seconds).filter_map(|path| place(&path)).max().unwrap_or(0);
+    let first = |seconds| of(seconds).filter_map(|path| place(&path)).min().expect("one");
+    // Two that are under way at once may overtake each other.
+    assert!(last(SHORT) <= first(3600) + 1, "{:?} {:?}", last(SHORT), first(3600));
+    assert!(last(3600) <= first(7200) + 1, "{:?} {:?}", last(3600), first(7200));
+    // But for those that learn the time, and those that were under way when it was over.
     let refused = asked.iter().filter(|asked| asked.status == 403).count();
-    assert!(refused <= CLOCK_LEARNERS as usize, "{refused} were sent too late");
+    assert!(refused <= CLOCK_LEARNERS as usize + 8, "{refused} were sent too late");
     job.keeps_secrets(&done);
 }

@@ -29,7 +29,8 @@ pub(crate) const ACCESS_KEY: &str = "AKIACANARYACCESSKEY1";
 const SECRET: &str = "canary/secret+key/that/signs";
 pub(crate) const TOKEN: &str = "canarysecuritytoken/+==";
 
-/// Answers with `status` what is more than so many requests a second, and a burst of as many.
+/// Answers with `status` what is more than so many requests a second. The first is one too many,
+/// so that every run meets the limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
     pub(crate) per_second: f64,
@@ -64,8 +65,8 @@ pub(crate) struct Server {
 struct Shared {
     asked: Mutex<Vec<Asked>>,
     limit: Option<Limit>,
-    /// Requests that would be borne now, and since when.
-    bucket: Mutex<(f64, Instant)>,
+    /// Requests that would be borne then.
+    bucket: Mutex<Option<(f64, Instant)>>,
 }
 
 impl Server {
@@ -75,8 +76,8 @@ impl Server {
         let mut builder = S3ServiceBuilder::new(FileSystem::new(folder.path()).expect("a root"));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET));
         let service = builder.build();
-        let bucket = Mutex::new((limit.map_or(0.0, |limit| limit.per_second), Instant::now()));
-        let shared = Arc::new(Shared { asked: Mutex::default(), limit, bucket });
+        let (asked, bucket) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { asked, limit, bucket });
         let (end, ended) = oneshot::channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
@@ -199,6 +200,8 @@ async fn serve(listener: &TcpListener, service: &S3Service, shared: &Arc<Shared>
             let (service, shared) = (service.clone(), Arc::clone(&shared));
             async move { answer(request, &service, &shared).await }
         });
+        // Head and body are two writes: together they would wait for each other.
+        stream.set_nodelay(true).expect("a socket");
         tokio::spawn(async move {
             // A client that goes away is no error of the server.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), each).await;
@@ -244,12 +247,13 @@ impl Shared {
     fn refusal(&self) -> Option<u16> {
         let limit = self.limit?;
         let mut bucket = locked(&self.bucket);
-        let (level, since) = *bucket;
         let now = Instant::now();
+        let (level, since) = bucket.unwrap_or((0.0, now));
         let level = level + now.duration_since(since).as_secs_f64() * limit.per_second;
-        let level = level.min(limit.per_second);
+        // What was saved up is borne at once, up to a quarter of a second's.
+        let level = level.min(limit.per_second / 4.0);
         let borne = level >= 1.0;
-        *bucket = (if borne { level - 1.0 } else { level }, now);
+        *bucket = Some((if borne { level - 1.0 } else { level }, now));
         (!borne).then_some(limit.status)
     }
 }
