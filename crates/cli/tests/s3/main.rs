@@ -10,6 +10,7 @@ mod sign;
 
 mod fetched;
 mod refused;
+mod styles;
 mod throttled;
 
 use server::{ACCESS_KEY, Server, TOKEN};

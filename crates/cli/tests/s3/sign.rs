@@ -102,7 +102,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// `YYYYMMDDTHHMMSSZ`.
-fn basic_date(unix: u64) -> String {
+pub(crate) fn basic_date(unix: u64) -> String {
     let (mut year, mut days) = (1970, unix / 86_400);
     let leap = |year: u64| {
         year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))

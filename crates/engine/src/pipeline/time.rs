@@ -32,6 +32,8 @@ pub(super) struct Watchmaker {
     dated: bool,
     /// Requests that were sent although they seemed to be late, to learn the time.
     learners: u32,
+    /// When the next of them may be sent.
+    learner_due: Instant,
     /// When the first URL was seen that expires.
     since: Option<Instant>,
 }
@@ -46,6 +48,7 @@ impl Watchmaker {
             next: now,
             dated: false,
             learners: 0,
+            learner_due: now,
             since: None,
         };
         own.tick(now);
@@ -78,8 +81,10 @@ impl Watchmaker {
         if self.clock.known() || self.at.saturating_duration_since(since) > CLOCK_TRUST {
             return Some(Time::Over);
         }
-        if self.learners < CLOCK_LEARNERS {
+        // A server that is asked twice in a second says the same twice.
+        if self.learners < CLOCK_LEARNERS && self.at >= self.learner_due {
             self.learners += 1;
+            self.learner_due = self.at + CLOCK_PERIOD;
             return None;
         }
         Some(Time::Unsure(self.at + CLOCK_PERIOD / 10))
