@@ -71,8 +71,8 @@ impl Watchmaker {
     }
 
     /// Whether a request for a URL that is valid up to the second `expiry` can be sent: `None` if
-    /// so.
-    pub(super) fn judge(&mut self, expiry: u32) -> Option<Time> {
+    /// so. Whoever is to ask again is to do so behind `now`, however long ago the last tick was.
+    pub(super) fn judge(&mut self, expiry: u32, now: Instant) -> Option<Time> {
         self.dated = true;
         let since = *self.since.get_or_insert(self.at);
         if !self.is_over(expiry) {
@@ -87,7 +87,7 @@ impl Watchmaker {
             self.learner_due = self.at + CLOCK_PERIOD;
             return None;
         }
-        Some(Time::Unsure(self.at + CLOCK_PERIOD / 10))
+        Some(Time::Unsure(now + CLOCK_PERIOD / 10))
     }
 
     /// Whether an answer to what is sent now would come behind the second `expiry`. In the fractions
@@ -124,5 +124,65 @@ impl Watchmaker {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let sent = millis(received.saturating_sub(out));
         self.clock.learn(server, date.as_secs(), sent, millis(received));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watchmaker(now: Instant) -> Watchmaker {
+        Watchmaker::new(Arc::new(ClockOffset::default()), now)
+    }
+
+    /// Seconds since 1970 by the own clock.
+    fn second(own: &Watchmaker) -> u32 {
+        u32::try_from(own.now / 1000).unwrap()
+    }
+
+    #[test]
+    fn what_is_unsure_is_asked_again_later_even_if_the_last_tick_is_long_past() {
+        let begin = Instant::now();
+        let mut own = watchmaker(begin);
+        assert!(own.judge(1, begin).is_none(), "the first is sent, to learn the time");
+        for late in [0, 99, 100, 5000] {
+            let now = begin + Duration::from_millis(late);
+            let Some(Time::Unsure(due)) = own.judge(1, now) else { panic!("{late} ms late") };
+            assert!(due > now, "{late} ms late: it would be asked again at once, for ever");
+        }
+    }
+
+    #[test]
+    fn those_that_learn_the_time_go_out_a_period_apart() {
+        let begin = Instant::now();
+        let mut own = watchmaker(begin);
+        let mut sent = Vec::new();
+        for tick in 0..=90 {
+            let now = begin + CLOCK_PERIOD / 10 * tick;
+            own.tick(now);
+            sent.extend((0..5).filter(|_| own.judge(1, now).is_none()).map(|_| tick));
+        }
+        assert_eq!(sent, [0, 10, 20, 30]);
+        assert_eq!(sent.len(), CLOCK_LEARNERS as usize);
+        own.tick(begin + CLOCK_TRUST + CLOCK_PERIOD);
+        let now = begin + CLOCK_TRUST + CLOCK_PERIOD;
+        assert!(matches!(own.judge(1, now), Some(Time::Over)), "nobody told the time");
+    }
+
+    #[test]
+    fn a_url_is_over_with_the_beginning_of_its_second() {
+        let mut own = watchmaker(Instant::now());
+        let expiry = second(&own) + 100;
+        for (milliseconds, over, may_be) in
+            [(-2000, false, false), (-1999, false, true), (0, false, true), (1, true, true)]
+        {
+            own.now = (u64::from(expiry) * 1000).saturating_add_signed(milliseconds);
+            assert_eq!(own.is_over(expiry), over, "{milliseconds} ms");
+            assert_eq!(own.may_be_over(expiry), may_be, "{milliseconds} ms");
+        }
+        // An answer takes its time, too.
+        own.now = u64::from(expiry) * 1000 - 10;
+        own.typical = Duration::from_millis(11);
+        assert!(own.is_over(expiry));
     }
 }

@@ -565,7 +565,7 @@ impl Worker {
     }
 
     /// Whether what the board gave can be sent; else it has failed.
-    fn fit(&mut self, site: SiteId, next: Next) -> Option<Ticket> {
+    fn fit(&mut self, site: SiteId, next: Next, now: Instant) -> Option<Ticket> {
         let ticket = match next {
             Next::Send(ticket) => ticket,
             Next::Again(ticket) => {
@@ -582,7 +582,7 @@ impl Worker {
         }
         let expiry = ticket.expiry();
         if expiry > 0
-            && let Some(verdict) = self.time.judge(expiry)
+            && let Some(verdict) = self.time.judge(expiry, now)
         {
             let ticket = self.desk(site).refused(ticket);
             match verdict {
@@ -633,7 +633,7 @@ impl Worker {
                     }
                 },
             };
-            if let Some(ticket) = self.fit(site, next) {
+            if let Some(ticket) = self.fit(site, next, now) {
                 if place != Some(site) && self.roster.wake_at(site, &mut self.board) {
                     // There is a connection already.
                     self.desk(site).give_back(ticket);
