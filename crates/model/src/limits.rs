@@ -452,7 +452,8 @@ pub const CLOCK_MEMORY: Duration = Duration::from_secs(15 * 60);
 pub const CLOCK_PERIOD: Duration = Duration::from_secs(1);
 
 /// Requests of one core that are sent although their URLs seem to have expired, to learn what time
-/// it is to the server.
+/// it is to the server: one in each [`CLOCK_PERIOD`], as no second counts twice. More than
+/// [`CLOCK_QUORUM`], as two may fall into the same second or be lost.
 pub const CLOCK_LEARNERS: u32 = 4;
 
 /// Where servers do not tell the time, the own clock is believed after so long.

@@ -7,7 +7,7 @@ use crate::schedule::ClockOffset;
 use crate::wire::h1::header;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use windrow_model::limits::{CLOCK_LEARNERS, CLOCK_PERIOD, CLOCK_TRUST};
+use windrow_model::limits::{CLOCK_LEARNERS, CLOCK_PERIOD, CLOCK_SLACK, CLOCK_TRUST};
 
 /// What becomes of a request for a URL that expires.
 pub(super) enum Time {
@@ -32,6 +32,8 @@ pub(super) struct Watchmaker {
     dated: bool,
     /// Requests that were sent although they seemed to be late, to learn the time.
     learners: u32,
+    /// When the next of them may be sent.
+    learner_due: Instant,
     /// When the first URL was seen that expires.
     since: Option<Instant>,
 }
@@ -46,6 +48,7 @@ impl Watchmaker {
             next: now,
             dated: false,
             learners: 0,
+            learner_due: now,
             since: None,
         };
         own.tick(now);
@@ -68,8 +71,8 @@ impl Watchmaker {
     }
 
     /// Whether a request for a URL that is valid up to the second `expiry` can be sent: `None` if
-    /// so.
-    pub(super) fn judge(&mut self, expiry: u32) -> Option<Time> {
+    /// so. Whoever is to ask again is to do so behind `now`, however long ago the last tick was.
+    pub(super) fn judge(&mut self, expiry: u32, now: Instant) -> Option<Time> {
         self.dated = true;
         let since = *self.since.get_or_insert(self.at);
         if !self.is_over(expiry) {
@@ -78,17 +81,27 @@ impl Watchmaker {
         if self.clock.known() || self.at.saturating_duration_since(since) > CLOCK_TRUST {
             return Some(Time::Over);
         }
-        if self.learners < CLOCK_LEARNERS {
+        // A server that is asked twice in a second says the same twice.
+        if self.learners < CLOCK_LEARNERS && self.at >= self.learner_due {
             self.learners += 1;
+            self.learner_due = self.at + CLOCK_PERIOD;
             return None;
         }
-        Some(Time::Unsure(self.at + CLOCK_PERIOD / 10))
+        Some(Time::Unsure(now + CLOCK_PERIOD / 10))
     }
 
-    /// Whether an answer to what is sent now would come behind the second `expiry`.
-    pub(super) fn is_over(&self, expiry: u32) -> bool {
+    /// Whether an answer to what is sent now would come behind the second `expiry`. In the fractions
+    /// of a second behind it some servers refuse already (s3s does), so that is over.
+    fn is_over(&self, expiry: u32) -> bool {
         let answer = self.now + u64::try_from(self.typical.as_millis()).unwrap_or(u64::MAX);
-        answer / 1000 > u64::from(expiry)
+        answer > u64::from(expiry) * 1000
+    }
+
+    /// Whether that a server refused a URL may be because it expired: its clock is known to
+    /// [`CLOCK_SLACK`] and to the second.
+    pub(super) fn may_be_over(&self, expiry: u32) -> bool {
+        let slack = u64::try_from(CLOCK_SLACK.as_millis()).unwrap_or(u64::MAX);
+        self.now.saturating_add(slack) > u64::from(expiry) * 1000
     }
 
     /// Whether an answer is worth looking at for its time.
@@ -111,5 +124,65 @@ impl Watchmaker {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let sent = millis(received.saturating_sub(out));
         self.clock.learn(server, date.as_secs(), sent, millis(received));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watchmaker(now: Instant) -> Watchmaker {
+        Watchmaker::new(Arc::new(ClockOffset::default()), now)
+    }
+
+    /// Seconds since 1970 by the own clock.
+    fn second(own: &Watchmaker) -> u32 {
+        u32::try_from(own.now / 1000).unwrap()
+    }
+
+    #[test]
+    fn what_is_unsure_is_asked_again_later_even_if_the_last_tick_is_long_past() {
+        let begin = Instant::now();
+        let mut own = watchmaker(begin);
+        assert!(own.judge(1, begin).is_none(), "the first is sent, to learn the time");
+        for late in [0, 99, 100, 5000] {
+            let now = begin + Duration::from_millis(late);
+            let Some(Time::Unsure(due)) = own.judge(1, now) else { panic!("{late} ms late") };
+            assert!(due > now, "{late} ms late: it would be asked again at once, for ever");
+        }
+    }
+
+    #[test]
+    fn those_that_learn_the_time_go_out_a_period_apart() {
+        let begin = Instant::now();
+        let mut own = watchmaker(begin);
+        let mut sent = Vec::new();
+        for tick in 0..=90 {
+            let now = begin + CLOCK_PERIOD / 10 * tick;
+            own.tick(now);
+            sent.extend((0..5).filter(|_| own.judge(1, now).is_none()).map(|_| tick));
+        }
+        assert_eq!(sent, [0, 10, 20, 30]);
+        assert_eq!(sent.len(), CLOCK_LEARNERS as usize);
+        own.tick(begin + CLOCK_TRUST + CLOCK_PERIOD);
+        let now = begin + CLOCK_TRUST + CLOCK_PERIOD;
+        assert!(matches!(own.judge(1, now), Some(Time::Over)), "nobody told the time");
+    }
+
+    #[test]
+    fn a_url_is_over_with_the_beginning_of_its_second() {
+        let mut own = watchmaker(Instant::now());
+        let expiry = second(&own) + 100;
+        for (milliseconds, over, may_be) in
+            [(-2000, false, false), (-1999, false, true), (0, false, true), (1, true, true)]
+        {
+            own.now = (u64::from(expiry) * 1000).saturating_add_signed(milliseconds);
+            assert_eq!(own.is_over(expiry), over, "{milliseconds} ms");
+            assert_eq!(own.may_be_over(expiry), may_be, "{milliseconds} ms");
+        }
+        // An answer takes its time, too.
+        own.now = u64::from(expiry) * 1000 - 10;
+        own.typical = Duration::from_millis(11);
+        assert!(own.is_over(expiry));
     }
 }

@@ -597,7 +597,7 @@ impl Worker {
     }
 
     /// Whether what the board gave can be sent; else it has failed.
-    fn fit(&mut self, site: SiteId, next: Next) -> Option<Ticket> {
+    fn fit(&mut self, site: SiteId, next: Next, now: Instant) -> Option<Ticket> {
         if self.board.wants_lease() {
             self.hungry.notify_one();
         }
@@ -614,7 +614,7 @@ impl Worker {
         };
         let expiry = ticket.expiry();
         if expiry > 0
-            && let Some(verdict) = self.time.judge(expiry)
+            && let Some(verdict) = self.time.judge(expiry, now)
         {
             let ticket = self.desk(site).refused(ticket);
             match verdict {
@@ -661,7 +661,7 @@ impl Worker {
                 self.rest_for(place.filter(|_| !any), now);
                 return None;
             };
-            let Some(ticket) = self.fit(site, next) else { continue };
+            let Some(ticket) = self.fit(site, next, now) else { continue };
             if place != Some(site) && self.roster.wake_at(site, &mut self.board) {
                 // There is a connection already.
                 self.desk(site).give_back(ticket);

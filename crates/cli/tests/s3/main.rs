@@ -1,0 +1,81 @@
+//! Presigned URLs against a server that verifies them (s3s-fs), in a binary of its own: its
+//! dependencies are many.
+
+#[path = "../it/support.rs"]
+#[allow(dead_code, reason = "shared with the other tests of the command")]
+mod support;
+
+mod server;
+mod sign;
+
+mod fetched;
+mod refused;
+mod styles;
+mod throttled;
+
+use server::{ACCESS_KEY, Server, TOKEN};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use support::{Objects, Place};
+use windrow_testkit::{Finished, Tree, Windrow};
+
+/// A folder with a list, and a call that fetches it.
+struct Job {
+    place: Place,
+    urls: Vec<String>,
+}
+
+impl Job {
+    fn new(urls: Vec<String>) -> Self {
+        Self { place: Place::new(), urls }
+    }
+
+    /// Another list for the same destination.
+    fn with(self, urls: Vec<String>) -> Self {
+        Self { urls, ..self }
+    }
+
+    fn list(&self) -> PathBuf {
+        let path = self.place.at("urls.txt");
+        std::fs::write(&path, self.urls.join("\n")).expect("a list");
+        path
+    }
+
+    /// `windrow get LIST`, with everything said that can be.
+    fn get(&self) -> Windrow {
+        self.place.get(self.list().to_str().expect("a path of UTF-8")).arg("-v")
+    }
+
+    /// Asserts that nothing that is secret was written or said.
+    fn keeps_secrets(&self, done: &Finished) {
+        const DIGITS: usize = 16;
+        let signature = |url: &String| {
+            let at = url.rfind("X-Amz-Signature=").expect("a signed URL") + 16;
+            url.as_bytes()[at..at + DIGITS].to_vec()
+        };
+        let signatures: HashSet<Vec<u8>> = self.urls.iter().map(signature).collect();
+        let encoded = sign::uri_encode(TOKEN, true);
+        let words = [ACCESS_KEY, TOKEN, encoded.as_str(), "canary"];
+        let check = |place: &str, bytes: &[u8]| {
+            for word in words {
+                let found = bytes.windows(word.len()).any(|part| part == word.as_bytes());
+                assert!(!found, "{word} in {place}");
+            }
+            let found = bytes.windows(DIGITS).any(|part| signatures.contains(part));
+            assert!(!found, "a signature in {place}");
+        };
+        check("stderr", done.stderr.as_bytes());
+        check("stdout", done.stdout.as_bytes());
+        for (path, bytes) in Tree::read(done.dest.as_ref().expect("a destination")).0 {
+            check(&path.display().to_string(), &bytes);
+        }
+    }
+}
+
+/// What is to be stored: body by name.
+fn objects<'o>(
+    server: &Server,
+    bodies: impl IntoIterator<Item = (&'o String, &'o Vec<u8>)>,
+) -> Objects {
+    bodies.into_iter().map(|(key, body)| (server.name(key), body.clone())).collect()
+}
