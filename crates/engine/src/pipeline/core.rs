@@ -80,7 +80,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let seed = plan.seed ^ (index as u64).rotate_left(32);
     let mut lister = None;
     let board = match &plan.source {
-        Source::List(_) => Board::many(plan.retry, seed, plan.most_each()),
+        Source::List(_) => Board::many(plan.retry, seed, plan.most_each(index)),
         Source::Server(server) => {
             let key = Key { origin: server.url.origin.clone(), named_by: NamedBy::Source };
             let (origin, here) = sites.make(&key);
@@ -94,7 +94,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
                 origin: Arc::clone(&origin),
             });
             let access = Access::new(origin, Instant::now());
-            Board::single(plan.retry, key, access, here, seed)
+            Board::single(plan.retry, key, access, here, (seed, plan.most_each(index)))
         }
     };
     let most = plan.links(index);

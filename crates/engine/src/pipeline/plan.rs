@@ -246,6 +246,8 @@ impl Plan {
         };
         // No core without a connection.
         self.cores = self.cores.min(connections);
+        // Each core keeps to its own share of what one server may get.
+        self.cores = self.cores.min(self.per_host.unwrap_or(usize::MAX).max(1));
         // Fewer cores rather than none: some connections, directories and files for each.
         let fixed = |cores: usize| RESERVED_FDS + cores * CORE_FDS;
         while self.cores > 1 && files < fixed(self.cores) + self.cores * LEAST_CORE_FDS {
@@ -325,9 +327,10 @@ impl Plan {
         }
     }
 
-    /// Requests of one core to one server.
-    pub(super) fn most_each(&self) -> usize {
-        self.per_host.map_or(usize::MAX, |most| most.div_ceil(self.cores))
+    /// Requests of one core to one server; those of all cores are what `per_host` says.
+    pub(super) fn most_each(&self, core: usize) -> usize {
+        let share = |most| most / self.cores + usize::from(core < most % self.cores);
+        self.per_host.map_or(usize::MAX, share).max(1)
     }
 
     /// Connections of one core.

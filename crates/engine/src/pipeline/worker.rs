@@ -257,6 +257,7 @@ impl Worker {
         // A link with a connection to another server would only lose it.
         if place.is_some_and(|place| place != site)
             || !self.board.is_tail()
+            || self.board.is_full(site, self.flights.seconds())
             || !self.desk(site).access().origin().flows(now)
         {
             return None;
@@ -649,9 +650,9 @@ impl Worker {
         }
     }
 
-    /// How many requests a server may have under way while another has less.
+    /// How many requests a server may have under way while another has less: one at least.
     fn share(&self) -> usize {
-        self.limit / self.board.known().max(1)
+        (self.limit / self.board.known().max(1)).max(1)
     }
 }
 

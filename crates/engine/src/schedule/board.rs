@@ -102,9 +102,15 @@ pub struct Board<X> {
 }
 
 impl<X: Keep> Board<X> {
-    /// A board for a source with one server.
-    pub fn single(policy: RetryPolicy, key: Key, access: Access, extra: X, seed: u64) -> Self {
-        let mut board = Self::many(policy, seed, usize::MAX);
+    /// A board for a source with one server; `most_each` as in [`Board::many`].
+    pub fn single(
+        policy: RetryPolicy,
+        key: Key,
+        access: Access,
+        extra: X,
+        (seed, most_each): (u64, usize),
+    ) -> Self {
+        let mut board = Self::many(policy, seed, most_each);
         let desk = Desk::new(policy, access, seed);
         board.sites.push(Some(Site { desk, extra, key, standing: Standing::Aside }));
         board.single = true;
@@ -301,7 +307,7 @@ impl<X: Keep> Board<X> {
     #[inline]
     pub fn next_of(&mut self, id: SiteId, now: Instant, share: usize) -> Option<Next> {
         if self.single && self.turns.is_empty() {
-            return self.sites.first_mut()?.as_mut()?.desk.next(now);
+            return self.only(now);
         }
         if self.site(id).desk.out() >= share && self.turns.len() > 1 {
             return None;
@@ -317,36 +323,59 @@ impl<X: Keep> Board<X> {
     /// way while another has less.
     pub fn next(&mut self, now: Instant, share: usize) -> Option<(SiteId, Next)> {
         if self.single && self.turns.is_empty() {
-            return self.sites.first_mut()?.as_mut()?.desk.next(now).map(|next| (0, next));
+            return self.only(now).map(|next| (0, next));
         }
-        let mut least: Option<(usize, SiteId)> = None;
-        for _ in 0..self.turns.len().min(SITES_LOOKED_AT) {
-            let id = self.turns.pop_front()?;
-            let out = self.site(id).desk.out();
-            if out < share {
-                match self.begin(id, now) {
-                    Some(next) => {
-                        self.turns.push_back(id);
-                        return Some((id, next));
+        loop {
+            let mut least: Option<(usize, SiteId)> = None;
+            for _ in 0..self.turns.len().min(SITES_LOOKED_AT) {
+                let id = self.turns.pop_front()?;
+                let out = self.site(id).desk.out();
+                if out < share {
+                    match self.begin(id, now) {
+                        Some(next) => {
+                            self.turns.push_back(id);
+                            return Some((id, next));
+                        }
+                        None => self.site(id).standing = Standing::Aside,
                     }
-                    None => self.site(id).standing = Standing::Aside,
+                    continue;
                 }
-                continue;
+                self.turns.push_back(id);
+                if out < self.most_each && least.is_none_or(|(fewest, _)| out < fewest) {
+                    least = Some((out, id));
+                }
             }
-            self.turns.push_back(id);
-            if out < self.most_each && least.is_none_or(|(fewest, _)| out < fewest) {
-                least = Some((out, id));
+            let Some((_, id)) = least else { break };
+            if let Some(next) = self.begin(id, now) {
+                return Some((id, next));
             }
-        }
-        if let Some((_, id)) = least
-            && let Some(next) = self.begin(id, now)
-        {
-            return Some((id, next));
+            // It has nothing left: were it to keep its turn, those behind it would not have theirs.
+            self.site(id).standing = Standing::Aside;
+            if let Some(at) = self.turns.iter().rposition(|&other| other == id) {
+                self.turns.remove(at);
+            }
         }
         if self.single {
             return self.begin(0, now).map(|next| (0, next));
         }
         None
+    }
+
+    /// What is to be sent next where there is but one server.
+    #[inline]
+    fn only(&mut self, now: Instant) -> Option<Next> {
+        let desk = &mut self.sites.first_mut()?.as_mut()?.desk;
+        if desk.out() >= self.most_each {
+            return None;
+        }
+        desk.next(now)
+    }
+
+    /// Whether a server has as many requests under way as it may, if there are so many beside
+    /// those that it knows of.
+    pub fn is_full(&mut self, id: SiteId, beside: usize) -> bool {
+        let most = self.most_each;
+        self.site(id).desk.out().saturating_add(beside) >= most
     }
 
     fn begin(&mut self, id: SiteId, now: Instant) -> Option<Next> {
