@@ -2,7 +2,7 @@
 //! stands between windrow and a server.
 
 use crate::support::{Objects, Place};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,9 @@ pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: Place,
 }
+
+/// Authorities so far.
+static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// Files of a certificate and its key.
 pub(crate) struct Identity {
@@ -35,6 +38,11 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // A name that no other has: OpenSSL takes what is issued by its own name for self-signed.
+        params.distinguished_name.push(
+            DnType::CommonName,
+            format!("authority {}", MADE.fetch_add(1, Ordering::Relaxed)),
+        );
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority");
         let folder = Place::new();
@@ -218,13 +226,18 @@ fn join(client: &TcpStream, server: &TcpStream, lost: usize) {
     });
 }
 
+/// A handshake has less. It goes back and forth, so nothing of it may be held back.
+const HANDSHAKE_BYTES: usize = 8 << 10;
+
 /// Passes bytes on until there are no more, but for the last ones.
 fn pass(mut from: &TcpStream, mut to: &TcpStream, lost: usize) {
-    let mut held = Vec::new();
-    let mut buffer = [0; 16 << 10];
+    let (mut held, mut passed) = (Vec::new(), 0);
+    let mut buffer = [0; 4 << 10];
     while let Ok(len @ 1..) = from.read(&mut buffer) {
         held.extend_from_slice(&buffer[..len]);
+        let lost = if passed + held.len() > HANDSHAKE_BYTES { lost } else { 0 };
         let sure = held.len().saturating_sub(lost);
+        passed += sure;
         if to.write_all(&held[..sure]).is_err() {
             break;
         }

@@ -224,7 +224,8 @@ fn a_body_whose_end_may_be_missing_is_not_stored() {
                 0 => assert_same(&found, &[(b"object".to_vec(), body.clone())].into()),
                 _ => {
                     assert!(found.is_empty(), "{protocol}: stored without the last {lost} bytes");
-                    assert_eq!(done.failed("truncated") + done.failed("reset"), 1, "{lost}");
+                    let failed = done.failed("truncated") + done.failed("reset");
+                    assert_eq!(failed, 1, "{protocol}, {lost}: {:?}", done.failures());
                     done.expect(1);
                 }
             }
