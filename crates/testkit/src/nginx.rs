@@ -25,10 +25,19 @@ impl Nginx {
     /// # Panics
     /// When nginx is missing or does not start.
     pub fn start(http: &str, server: &str) -> Self {
+        Self::start_as("", http, server)
+    }
+
+    /// The same; `listen` stands behind the address of the server's port, as in `ssl http2`. Where
+    /// one of the texts says `@port@` it is that port.
+    ///
+    /// # Panics
+    /// When nginx is missing or does not start.
+    pub fn start_as(listen: &str, http: &str, server: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for _ in 0..PORTS {
             let port = port::free();
-            let text = configuration(folder.path(), port, http, server);
+            let text = configuration(folder.path(), port, listen, http, server);
             let file = folder.path().join("nginx.conf");
             std::fs::write(&file, text).expect("a temporary file");
             let mut command = Command::new("nginx");
@@ -53,6 +62,11 @@ impl Nginx {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What it complained about so far.
     pub fn complaints(&self) -> String {
         self.process.stderr()
@@ -69,8 +83,9 @@ fn is_up(process: &mut Process, port: u16) -> bool {
     })
 }
 
-fn configuration(folder: &Path, port: u16, http: &str, server: &str) -> String {
+fn configuration(folder: &Path, port: u16, listen: &str, http: &str, server: &str) -> String {
     let folder = folder.display();
+    let [http, server] = [http, server].map(|text| text.replace("@port@", &port.to_string()));
     // One process that keeps its user: it reads what the test wrote, and one kill ends it.
     format!(
         "daemon off;
@@ -87,7 +102,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     {http}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port} {listen};
         {server}
     }}
 }}

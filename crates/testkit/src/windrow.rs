@@ -74,7 +74,8 @@ impl Windrow {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("WINDROW_") {
+            let shown = name.to_string_lossy().to_ascii_uppercase();
+            if shown.starts_with("WINDROW_") || shown.ends_with("_PROXY") {
                 command.env_remove(name);
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! One binary, so that it is linked once. Each module is about one thing that users rely on.
 
+mod network;
 mod support;
 
 mod calls;
@@ -21,6 +22,8 @@ mod framing;
 mod full_disk;
 mod hedges;
 mod hostile;
+mod hosts;
+mod http2;
 mod kills;
 mod listing;
 mod ls;
@@ -29,14 +32,18 @@ mod nginx;
 mod occupied;
 mod outage;
 mod pauses;
+mod proxies;
 mod python;
+mod redirects;
 mod resume;
 mod retries;
 mod rules;
+mod secrets;
 mod signals;
 mod slow;
 mod status;
 mod swapper;
 mod synthetic;
 mod tar;
+mod tls;
 mod verify;

@@ -68,8 +68,8 @@ impl Client {
         }
         let begun = Instant::now();
         let stream = loop {
-            match self.target.connect(self.connect_timeout).await {
-                Ok(dialed) => break dialed.stream,
+            match self.target.connect_http1(self.connect_timeout).await {
+                Ok(stream) => break stream,
                 // The objects' connections come and go.
                 Err(NoConnection::Starved(_)) if begun.elapsed() < self.connect_timeout => {
                     tokio::time::sleep(STARVED).await;

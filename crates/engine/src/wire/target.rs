@@ -135,6 +135,21 @@ impl Target {
     /// # Cancel
     /// Dropping it closes what was begun.
     pub async fn connect(&self, limit: Duration) -> Result<Dialed, NoConnection> {
+        self.dial(limit, true).await
+    }
+
+    /// The same for who speaks HTTP/1.1 only: HTTP/2 is not offered.
+    ///
+    /// # Errors
+    /// As [`Target::connect`].
+    ///
+    /// # Cancel
+    /// Dropping it closes what was begun.
+    pub async fn connect_http1(&self, limit: Duration) -> Result<Stream, NoConnection> {
+        self.dial(limit, false).await.map(|dialed| dialed.stream)
+    }
+
+    async fn dial(&self, limit: Duration, http2: bool) -> Result<Dialed, NoConnection> {
         let deadline = Instant::now() + limit;
         let host = self.host.as_ref().map_err(|failure| NoConnection::Failed(*failure))?;
         // Through a proxy, too: an address that is written down needs no lookup to be judged.
@@ -157,7 +172,7 @@ impl Target {
             let tunnel = tunnel(&mut stream, &self.authority, proxy.authorization.as_deref());
             self.step(ip, deadline, tunnel, "the proxy did not answer in time").await?;
         }
-        let handshake = self.network.handshake(stream, host);
+        let handshake = self.network.handshake(stream, host, http2);
         let late = "the TLS handshake took too long";
         let (stream, http2) = self.step(ip, deadline, handshake, late).await?;
         Ok(Dialed { stream: Stream::Tls(stream), http2, private })

@@ -5,7 +5,7 @@
 
 mod judge;
 mod moments;
-mod strace;
+pub mod strace;
 mod strike;
 mod sweep;
 

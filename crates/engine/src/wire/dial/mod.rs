@@ -74,7 +74,13 @@ pub struct Network {
     certificates: Certificates,
     http2: bool,
     /// Made when it is first needed: reading the platform's roots takes milliseconds.
-    tls: OnceLock<Result<Arc<ClientConfig>, Error>>,
+    tls: OnceLock<Result<Configs, Error>>,
+}
+
+/// TLS for links, and for what speaks nothing but HTTP/1.1.
+struct Configs {
+    offered: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
 }
 
 impl fmt::Debug for Network {
@@ -120,8 +126,12 @@ impl Network {
         self.tls().as_ref().map(|_| ()).map_err(Error::clone)
     }
 
-    fn tls(&self) -> &Result<Arc<ClientConfig>, Error> {
-        self.tls.get_or_init(|| tls::configuration(&self.certificates, self.http2))
+    fn tls(&self) -> &Result<Configs, Error> {
+        self.tls.get_or_init(|| {
+            let offered = tls::configuration(&self.certificates, self.http2)?;
+            let http1 = tls::without_http2(&offered);
+            Ok(Configs { offered, http1 })
+        })
     }
 
     /// The addresses of a name.
@@ -129,15 +139,18 @@ impl Network {
         self.resolver.find(name, Instant::now()).await
     }
 
-    /// Makes the TLS handshake for `host`; also gives whether the server chose HTTP/2.
+    /// Makes the TLS handshake for `host`; also gives whether the server chose HTTP/2, which is
+    /// offered only if `http2` allows it.
     pub(in crate::wire) async fn handshake(
         &self,
         stream: TcpStream,
         host: &Host,
+        http2: bool,
     ) -> Result<(Box<TlsStream<TcpStream>>, bool), Failure> {
-        let Ok(config) = self.tls() else {
+        let Ok(configs) = self.tls() else {
             return Err(Failure::new(FailureClass::Tls, "TLS cannot be set up on this system"));
         };
+        let config = if http2 { &configs.offered } else { &configs.http1 };
         tls::handshake(Arc::clone(config), stream, tls::server_name(host)?).await
     }
 }

@@ -76,6 +76,13 @@ pub(super) fn configuration(
     Ok(Arc::new(config))
 }
 
+/// The same without HTTP/2; sessions are shared.
+pub(super) fn without_http2(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(config);
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Arc::new(config)
+}
+
 fn platform_roots() -> Result<RootCertStore, Error> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
