@@ -4,6 +4,7 @@
 
 mod support;
 
+mod bodies;
 mod calls;
 mod catalogue;
 mod changed;
@@ -13,7 +14,9 @@ mod damaged;
 mod demo;
 mod descriptors;
 mod directory;
+mod dry_run;
 mod errors;
+mod expiry;
 mod failed;
 mod faults;
 mod flags;
@@ -23,6 +26,9 @@ mod hedges;
 mod hostile;
 mod kills;
 mod listing;
+mod lists;
+mod lists_live;
+mod lists_resume;
 mod ls;
 mod names;
 mod nginx;
