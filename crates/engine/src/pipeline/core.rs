@@ -171,7 +171,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
             ended = links.join_next(), if !links.is_empty() => ended,
             () = more.notified() => {
                 grow(&mut links);
-                continue;
+                None
             }
             // What still runs when the time to stop is over is given up; its tasks stay pending.
             // So are requests whose twin was answered.

@@ -206,6 +206,8 @@ impl Worker {
         });
         if self.board.finished() {
             self.wake_all();
+            // A core that never had a link ends here.
+            self.more.notify_one();
         } else if ready || self.straggler(now).is_some() {
             self.wake();
         }

@@ -13,6 +13,10 @@ use windrow_model::limits::{OUTAGE_STREAK, RAMP_END, RAMP_START, REFERENCE_PERIO
 /// How long a core does without retries when there was no token for one.
 const DRY: Duration = Duration::from_millis(25);
 
+/// Answers over which the part of 503 is averaged; and the part that means to slow down.
+const BUSY_OVER: f32 = 64.0;
+const BUSY_PART: f32 = 0.1;
+
 /// An origin, as one core has access to it.
 #[derive(Debug)]
 pub struct Access {
@@ -28,6 +32,8 @@ pub struct Access {
     retried: u64,
     /// Answers since the origin was last told of them.
     answers: u32,
+    /// Part of the answers that were 503, as a moving average.
+    busy: f32,
     /// Requests that may be under way; grows behind an outage.
     ramp: usize,
     /// Requests were seen to be held.
@@ -52,6 +58,7 @@ impl Access {
             successes: 0,
             retried: 0,
             answers: 0,
+            busy: 0.0,
             ramp: usize::MAX,
             held: false,
             healed: None,
@@ -113,6 +120,7 @@ impl Access {
     pub fn answered(&mut self, sent: Instant, retry: bool) {
         self.streak = 0;
         self.answers += 1;
+        self.busy -= self.busy / BUSY_OVER;
         self.successes += 1;
         self.retried += u64::from(retry);
         if self.proof.is_none_or(|proof| proof < sent) {
@@ -121,6 +129,13 @@ impl Access {
         if self.ramping() {
             self.ramp = if self.ramp >= RAMP_END { usize::MAX } else { self.ramp + 1 };
         }
+    }
+
+    /// A request was answered 503. Whether so many are that it means to slow down: a server that
+    /// fails now and then asks for nothing.
+    pub fn is_busy(&mut self) -> bool {
+        self.busy += (1.0 - self.busy) / BUSY_OVER;
+        self.busy > BUSY_PART
     }
 
     /// A request that was sent at `sent` was answered with the wish to slow down, for `pause` if the

@@ -34,7 +34,11 @@ impl Exchange for Worker {
                 let &mut Flight { site, sent, .. } = self.flights.cargo(id);
                 let (now, pause) = (self.now, retry_after(raw, SystemTime::now()));
                 let access = self.desk(site).access();
-                if failure.class == FailureClass::Throttled || failure.status == 503 {
+                let slower = match failure.status {
+                    503 => access.is_busy() || pause.is_some(),
+                    _ => failure.class == FailureClass::Throttled,
+                };
+                if slower {
                     access.throttled(sent, now, pause.unwrap_or_default());
                 }
                 if let Some(pause) = pause {
