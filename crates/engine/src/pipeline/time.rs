@@ -32,6 +32,9 @@ pub(super) struct Watchmaker {
     dated: bool,
     /// Requests that were sent although they seemed to be late, to learn the time.
     learners: u32,
+    /// When the last of them was. A server's time is known only when several of its seconds were
+    /// seen, so they are not sent all at once.
+    learned: Option<Instant>,
     /// When the first URL was seen that expires.
     since: Option<Instant>,
 }
@@ -46,6 +49,7 @@ impl Watchmaker {
             next: now,
             dated: false,
             learners: 0,
+            learned: None,
             since: None,
         };
         own.tick(now);
@@ -78,8 +82,10 @@ impl Watchmaker {
         if self.clock.known() || self.at.saturating_duration_since(since) > CLOCK_TRUST {
             return Some(Time::Over);
         }
-        if self.learners < CLOCK_LEARNERS {
+        let due = self.learned.is_none_or(|last| self.at >= last + CLOCK_PERIOD);
+        if self.learners < CLOCK_LEARNERS && due {
             self.learners += 1;
+            self.learned = Some(self.at);
             return None;
         }
         Some(Time::Unsure(self.at + CLOCK_PERIOD / 10))
