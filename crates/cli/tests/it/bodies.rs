@@ -148,9 +148,9 @@ fn codings_that_are_broken() {
     let whole = coded("gzip", &body);
     let cut = whole[..whole.len() - 9].to_vec();
     let behind = [&whole[..], b"more"].concat();
+    assert_eq!(broken(&["Content-Encoding: gzip"], cut).1, "truncated");
     for (headers, body) in [
-        (&["Content-Encoding: gzip"][..], cut),
-        (&["Content-Encoding: gzip"], behind),
+        (&["Content-Encoding: gzip"][..], behind),
         (&["Content-Encoding: gzip"], body.clone()),
         (&["Content-Encoding: zstd"], body.clone()),
         (&["Content-Encoding: br"], body.clone()),
