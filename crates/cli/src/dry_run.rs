@@ -49,7 +49,8 @@ fn describe(survey: &Survey, rate: Option<f64>, line: &mut impl FnMut(&str, &str
     let Survey { objects, malformed, servers, elsewhere, .. } = survey;
     line("objects", &count(*objects));
     if *malformed > 0 {
-        line("malformed", &format!("{} lines, each a failed object", count(*malformed)));
+        let lines = if *malformed == 1 { "line" } else { "lines" };
+        line("malformed", &format!("{} {lines}, each a failed object", count(*malformed)));
     }
     if survey.bytes > 0 {
         line("bytes", &bytes(survey.bytes as f64));

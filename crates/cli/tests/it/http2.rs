@@ -16,7 +16,7 @@ fn get(place: &Place, source: &str, authority: &Authority) -> Windrow {
 /// Settings that have nginx write down in which protocol it was asked.
 fn recorded(place: &Place) -> (String, String) {
     let log = place.at("protocols").to_string_lossy().into_owned();
-    (format!("log_format protocol '$server_protocol';"), format!("access_log {log} protocol;"))
+    ("log_format protocol '$server_protocol';".to_owned(), format!("access_log {log} protocol;"))
 }
 
 /// How many requests nginx answered in this protocol, and how many in others.

@@ -5,6 +5,7 @@
 mod network;
 mod support;
 
+mod bodies;
 mod calls;
 mod catalogue;
 mod changed;
@@ -14,7 +15,9 @@ mod damaged;
 mod demo;
 mod descriptors;
 mod directory;
+mod dry_run;
 mod errors;
+mod expiry;
 mod failed;
 mod faults;
 mod flags;
@@ -26,6 +29,9 @@ mod hosts;
 mod http2;
 mod kills;
 mod listing;
+mod lists;
+mod lists_live;
+mod lists_resume;
 mod ls;
 mod names;
 mod nginx;

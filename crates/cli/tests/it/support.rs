@@ -36,6 +36,13 @@ impl Place {
         self.path().join(path)
     }
 
+    /// Writes a file in it, and gives its path as a source.
+    pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.at(path);
+        std::fs::write(&path, content).expect("a file that can be written");
+        path.to_str().expect("a path of text").to_owned()
+    }
+
     /// What lies directly in it, sorted.
     pub(crate) fn entries(&self) -> Vec<String> {
         entries(self.path())
@@ -94,6 +101,21 @@ pub(crate) fn stored(done: &Finished) -> Objects {
         Some("files") => done.tree().objects(),
         other => panic!("format {other:?} leaves no objects"),
     }
+}
+
+/// The URLs of the objects of a server, a line each. Their names need no encoding.
+pub(crate) fn urls(server: &str, objects: &Objects) -> String {
+    let line = |name: &Vec<u8>| format!("{server}/get/{}\n", String::from_utf8_lossy(name));
+    objects.keys().map(line).collect()
+}
+
+/// The objects of a server by the names that their URLs give them.
+pub(crate) fn by_url(server: &str, objects: &Objects) -> Objects {
+    let host = server.strip_prefix("http://").expect("an address of http");
+    let named = |(name, body): (&Vec<u8>, &Vec<u8>)| {
+        ([host.as_bytes(), b"/get/", name].concat(), body.clone())
+    };
+    objects.iter().map(named).collect()
 }
 
 /// Asserts that these are objects of the corpus, each with its own body; gives how many.

@@ -299,6 +299,18 @@ impl Pages {
         self.forgotten.iter().any(|range| range.contains(&ordinal))
     }
 
+    /// Objects of a range that were neither stored nor skipped, but for what was forgotten before.
+    pub fn unsettled(&self, range: Range<Ordinal>, state: &State) -> u64 {
+        let mut open = RoaringTreemap::new();
+        open.insert_range(range);
+        for range in &self.forgotten {
+            open.remove_range(range.clone());
+        }
+        open -= &state.stored;
+        open -= &state.skipped;
+        open.len()
+    }
+
     /// Objects that the source gave and that were not forgotten.
     pub fn listed(&self, state: &State) -> u64 {
         // Ranges forgotten twice are inside one another or apart: each counts once.

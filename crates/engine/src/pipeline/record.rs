@@ -74,15 +74,22 @@ impl Record {
                     known.source.clone_from(&earlier.source);
                 }
                 if let Some(difference) = known.difference(earlier) {
+                    let hint = match &plan.source {
+                        Source::List(_) if known.source != earlier.source => {
+                            "if that list was made anew, --resume-by name goes on with it; else \
+                             choose another directory, or add --fresh to forget that run"
+                        }
+                        _ => {
+                            "choose another directory, or add --fresh to forget that run and \
+                             begin from nothing"
+                        }
+                    };
                     return Err(Error::usage(
                         dest.path().display().to_string(),
                         "holds an earlier run",
                     )
                     .why(difference)
-                    .hint(
-                        "choose another directory, or add --fresh to forget that run and begin \
-                         from nothing",
-                    ));
+                    .hint(hint));
                 }
                 own.run.clone_from(&earlier.run);
                 let number = earlier.number().unwrap_or_default();

@@ -68,6 +68,10 @@ impl Survey {
             }
         }
         for (origin, count) in details.origins.iter().zip(counts) {
+            if count == 0 {
+                // Behind the limit.
+                continue;
+            }
             if let Some(known) = self.servers.get_mut(origin) {
                 *known += count;
             } else if self.servers.len() < SURVEY_HOSTS {

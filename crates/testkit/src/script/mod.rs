@@ -15,7 +15,7 @@ pub use site::{Site, body_of};
 use crate::wait;
 use connection::Connection;
 use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -127,7 +127,18 @@ impl Script {
         port: u16,
         answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into(), answer)
+    }
+
+    /// The same at any address of this machine, such as 127.0.0.2: another host.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    pub fn start_at(
+        address: SocketAddr,
+        answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             answer: Box::new(answer),

@@ -287,9 +287,7 @@ impl Feed {
             log.relist(first, next, marker).map_err(unrecorded)?;
         }
         // What was listed there and is not stored is forgotten.
-        let settled = past.state.stored.range_cardinality(first..next)
-            + past.state.skipped.range_cardinality(first..next);
-        let forgotten = next - first - settled;
+        let forgotten = past.pages.unsettled(first..next, &past.state);
         self.report.listed.fetch_sub(forgotten, Ordering::AcqRel);
         let mut unhanded = forgotten;
         for (class, failed) in &past.state.failed {
@@ -328,7 +326,17 @@ impl Feed {
     /// Reads pages from `place` to the end.
     async fn pages(&self, reader: &mut Reader, mut place: Place) -> Result<(), Error> {
         reader.enter(place.marker.clone()).await?;
-        while let Some(Read { mut sheet, asked, next }) = reader.read().await? {
+        // Whether the page before said that another one follows.
+        let mut open = false;
+        loop {
+            let Some(Read { mut sheet, asked, next }) = reader.read().await? else {
+                // The end of a pipe shows only behind it.
+                if open && let Some(log) = self.record.listing() {
+                    log.end(true).map_err(unrecorded)?;
+                }
+                break;
+            };
+            open = next.is_some();
             if !self.record.has_begun() {
                 // The source is there: now the destination is this run's.
                 self.record.begin(&self.sinks)?;

@@ -58,6 +58,13 @@ enum Value<'l> {
     Other,
 }
 
+impl Object<'_> {
+    /// Whether it is a line of `failures.jsonl`.
+    fn is_failed(&self) -> bool {
+        self.class && self.ordinal && self.failed_name.is_some()
+    }
+}
+
 impl Value<'_> {
     fn text(&self) -> Option<&[u8]> {
         match self {
@@ -85,7 +92,10 @@ impl Jsonl {
             && let Ahead::Line(len) = text.ahead()?
         {
             let line = &text.window()[..len];
-            if let Ok(object) = keys.parse(line) {
+            // Of what failed earlier, a line that named no object has no URL.
+            if let Ok(object) = keys.parse(line)
+                && !object.is_failed()
+            {
                 let wanted = [
                     (object.url.is_none(), keys.url.as_deref().unwrap_or("url")),
                     (object.name.is_none(), keys.name.as_deref().unwrap_or_default()),
@@ -138,7 +148,7 @@ impl Keys {
         let decoded;
         let name = if self.name.is_some() {
             Name::Column(object.name.as_ref().and_then(Value::text))
-        } else if object.class && object.ordinal && object.failed_name.is_some() {
+        } else if object.is_failed() {
             match object.failed_encoded.as_ref().and_then(Value::text) {
                 None => match object.failed_name.as_ref().and_then(Value::text) {
                     None => Name::ByRule,

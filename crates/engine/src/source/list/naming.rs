@@ -12,6 +12,7 @@
 //! - Left out are: `X-Amz-*` and `X-Goog-*` (SigV4, GCS V4); `AWSAccessKeyId` or `GoogleAccessId`
 //!   with `Signature` and `Expires` (SigV2, GCS V2), where the first two are there; `Key-Pair-Id`,
 //!   `Policy`, `Signature` and `Expires` (CloudFront), where the first and the third are there;
+//!   `Signature` and `Expires` of others (Cloud CDN, `windrow serve`), where both are there;
 //!   the parameters of an Azure SAS, where `sig` and `sv` are there. Where nothing is left, the `?`
 //!   goes too.
 //! - The value of another parameter that is secret by its name (`token`, `key`, `signature` and the
@@ -212,6 +213,7 @@ fn parameters(query: &[u8], out: &mut Parameters) {
 struct Signed {
     access_id: bool,
     signature: bool,
+    expires: bool,
     key_pair: bool,
     sas: bool,
     sas_version: bool,
@@ -224,6 +226,7 @@ impl Signed {
             match kind {
                 Kind::AccessId => signed.access_id = true,
                 Kind::Signature => signed.signature = true,
+                Kind::Expires => signed.expires = true,
                 Kind::KeyPair => signed.key_pair = true,
                 Kind::Sas => signed.sas = true,
                 Kind::SasVersion => signed.sas_version = true,
@@ -235,11 +238,12 @@ impl Signed {
 
     fn leaves_out(&self, kind: Kind) -> bool {
         let v2 = self.access_id && self.signature;
+        let others = self.expires && self.signature;
         let cloud_front = self.key_pair && self.signature;
         match kind {
             Kind::V4 => true,
             Kind::AccessId => v2,
-            Kind::Signature | Kind::Expires => v2 || cloud_front,
+            Kind::Signature | Kind::Expires => v2 || cloud_front || others,
             Kind::KeyPair | Kind::Policy => cloud_front,
             Kind::Sas | Kind::SasVersion | Kind::SasPart => self.sas && self.sas_version,
             Kind::Plain | Kind::Secret => false,
@@ -301,6 +305,7 @@ mod tests {
             ("AWSAccessKeyId=i&Expires=5&Signature=s&a=b", "?a=b"),
             ("a=b&GoogleAccessId=i&Expires=5&Signature=s", "?a=b"),
             ("Expires=5", "?Expires=5"),
+            ("Expires=5&KeyName=k&Signature=s", "?KeyName=k"),
             ("Policy=p&Key-Pair-Id=k&Signature=s&c", "?c"),
             ("Policy=p", "?Policy=p"),
             ("sv=1&ss=b&srt=o&sp=r&se=e&st=s&spr=https&sig=x&comp=list", "?comp=list"),
