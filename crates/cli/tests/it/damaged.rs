@@ -94,7 +94,7 @@ fn frames(bytes: &[u8]) -> Vec<(usize, u8)> {
 #[test]
 fn a_flipped_bit_is_found_or_cut_off_and_never_believed() {
     for format in FORMATS {
-        let (place, server) = killed(format, 200);
+        let (place, server) = killed(format, 300);
         for file in ledger_files() {
             let whole = std::fs::read(place.at(file.to_str().expect("UTF-8"))).expect("a ledger");
             let name = file.file_name().expect("a name").to_str().expect("UTF-8").to_owned();

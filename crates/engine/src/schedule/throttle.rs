@@ -25,7 +25,7 @@ const SLOTS: usize = 50;
 /// seconds, which doubles it in 5.2 s.
 const PROBE: f64 = 0.005;
 /// The same above a ceiling that was only guessed.
-const PROBE_GUESS: f64 = 0.02;
+const PROBE_GUESS: f64 = 0.035;
 /// Cuts in a row that came before the plateau, and what each takes off.
 const STRIKES: [f64; 6] = [1.0, 0.95, 0.85, 0.7, 0.6, 0.5];
 /// Estimates that differ by less are the same ceiling.

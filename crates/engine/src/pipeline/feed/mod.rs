@@ -272,8 +272,9 @@ impl Feed {
         };
         let place = self.relist_from(first, marker)?;
         self.report.note(format!(
-            "the source changed since the earlier run: it is read again from object {first} on, \
-             and what is stored under the same name is skipped"
+            "the {} changed since the earlier run: it is read again from object {first} on, and \
+             what is stored under the same name is skipped",
+            if self.lister.is_some() { "listing" } else { "list" }
         ));
         Ok(place)
     }
