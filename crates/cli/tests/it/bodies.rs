@@ -16,7 +16,7 @@ fn sizes_and_checksums_of_the_list() {
     let site = Site::numbered(30);
     let server = site.start();
     let row = |(number, (name, body)): (usize, (Vec<u8>, Vec<u8>))| {
-        let name = String::from_utf8(name).unwrap();
+        let name = String::from_utf8(name).expect("it can be done");
         let size = match number {
             3 => (body.len() + 1).to_string(),
             4 => String::new(),
@@ -38,7 +38,6 @@ fn sizes_and_checksums_of_the_list() {
         let list = place.file("l.csv", &text);
         let args = ["--size-col", "bytes", "--verify-col", "sum:md5", "--format", format];
         let done = place.get(&list).args(args).args(["--retry", "1"]).run().expect(1).sum_holds();
-        println!("{:#?}", done.failures());
         assert_eq!((done.failed("checksum"), done.failed("malformed")), (2, 2));
         let wrong: Vec<_> = site.objects().into_keys().collect();
         let mut expected = by_url(&server.url(), &site.objects());
@@ -69,7 +68,6 @@ fn checksums_of_the_server() {
     let server = windrow().serve([&faults[..], &["--checksums"]].concat());
     let place = Place::new();
     let done = place.get(&server.url).args(["--retry", "2", "--outage-max", "1s"]).run();
-    println!("{:?} {}", done.code, done.stderr);
     assert_eq!(stored(&done.sum_holds()).len(), 0, "nothing wrong is stored");
 }
 
@@ -78,10 +76,10 @@ fn coded(coding: &str, body: &[u8]) -> Vec<u8> {
     match coding {
         "gzip" => {
             let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            out.write_all(body).unwrap();
-            out.finish().unwrap()
+            out.write_all(body).expect("it can be done");
+            out.finish().expect("it can be done")
         }
-        "zstd" => zstd::stream::encode_all(body, 1).unwrap(),
+        "zstd" => zstd::stream::encode_all(body, 1).expect("it can be done"),
         other => panic!("{other}"),
     }
 }
@@ -169,9 +167,7 @@ fn bombs_are_defused() {
         let place = Place::new();
         let flags = ["--compressed", "--retry", "1", "--memory", "16MiB", "--cores", "1"];
         let flags = [&flags[..], &["-c", "2", "--format", format]].concat();
-        let began = std::time::Instant::now();
         let done = place.get(&server.url).args(flags).run();
-        println!("{:?} {:?} {}", began.elapsed(), done.code, done.stderr);
         let done = done.expect(1).sum_holds();
         assert_eq!(done.failed("encoding") + done.failed("too_large"), 6, "{:#}", done.summary());
         let memory = done.figure("max_rss_bytes");

@@ -65,8 +65,7 @@ fn sources_that_are_none() {
         ("http://user:pw@host/", "user name"),
         ("http://host/#part", "fragment"),
         ("http://host/?x=1", "query"),
-        ("https://host", "https is not supported yet"),
-        ("", "not a source"),
+        ("no-such-file.txt", "no such file"),
     ] {
         let place = Place::new();
         plain(place.get(source).run().expect(2)).says([said]);

@@ -88,9 +88,7 @@ fn what_expired_is_told_and_not_sent() {
         let place = Place::new();
         let path = place.file("l.txt", &list);
         let before = asked(&server);
-        let began = std::time::Instant::now();
         let done = place.get(&path).args(["--cores", cores]).run().expect(1).sum_holds();
-        println!("{:?} {}", began.elapsed(), done.stderr);
         assert_eq!((done.failed("expired"), done.figure("stored")), (300, 300));
         assert_eq!(right(&done), 300);
         let sent = asked(&server) - before;
@@ -121,9 +119,7 @@ fn a_clock_that_is_wrong_here_decides_nothing() {
     let list = printed(&server, "-2h", "1h");
     let place = Place::new();
     let path = place.file("l.txt", &list);
-    let began = std::time::Instant::now();
     let done = place.get(&path).run();
-    println!("behind: {:?} {:?} {}", began.elapsed(), done.code, done.stderr);
     assert_eq!(right(&done.complete(600)), 600);
 }
 
@@ -134,11 +130,9 @@ fn what_expired_at_the_server_is_expired() {
     let list = printed(&server, "0s", "1h");
     let place = Place::new();
     let path = place.file("l.txt", &list);
-    let done = place.get(&path).run();
-    println!("ahead: {:?} {}, asked {}", done.code, done.stderr, asked(&server));
-    let done = done.expect(1).sum_holds();
+    let done = place.get(&path).run().expect(1).sum_holds();
+    // Until its time is known, an answer of 403 may mean anything.
     assert_eq!(done.failed("expired") + done.failed("forbidden"), 600);
-    println!("{:#}", done.summary());
 }
 
 #[test]
@@ -173,7 +167,6 @@ fn the_earliest_deadline_goes_first_and_a_forecast_is_told() {
     running.until_stderr("the forecast", |said| said.contains("the first expires in 21 h "));
     gate.open();
     let done = running.finish().complete(60);
-    println!("{}", done.stderr);
     let targets = server.targets("/");
     let expires = |target: &String| -> Option<u64> {
         target.split_once("Expires=")?.1.split_once('&')?.0.parse().ok()

@@ -58,13 +58,13 @@ fn what_is_no_list_is_told() {
     for (text, says) in [
         ("", "nothing failed"),
         ("http://127.0.0.1:9/get/n\n", "not a list of failed objects"),
-        (r#"{"name":"n","url":"http://127.0.0.1:9/get/n?key=***"}"#, "--get-path"),
-        (r#"{"name":"n","url":"https://h/get/n"}"#, "https is not supported yet"),
         (&format!("{line}\n{}\n", line.replace(":9/", ":8/")), "another server"),
         (&format!("{line}\n{{\n"), "the line at byte"),
     ] {
         let source = file("list", text);
-        let done = crate::support::windrow().get(&source, &place.at("out")).run();
+        let get = crate::support::windrow().get(&source, &place.at("out"));
+        // Where the path is said again, they are of one server.
+        let done = get.args(["--get-path", "/get/{+name}"]).run();
         done.expect(2).says([says]);
         assert!(!place.at("out").exists(), "{says}: no trace is left");
     }
@@ -86,8 +86,11 @@ fn secrets_are_in_no_line_and_can_be_said_again() {
         assert!(!text.contains("s3cret"), "{file}: {text}");
     }
     let source = list.to_str().unwrap();
-    let done = crate::support::windrow().get(source, &place.at("again")).run().expect(2);
-    done.says(["no secrets any more", "--get-path"]);
+    // Without them each line is told; none is asked for without its secret.
+    let asked = down.requests().len();
+    let done = crate::support::windrow().get(source, &place.at("cut")).run().expect(1);
+    assert_eq!((done.failed("malformed"), down.requests().len()), (2, asked));
+    assert_eq!(done.failures()[0]["error"], "its secrets were cut");
     // In its own destination the list is of no use: the run itself knows.
     let own = crate::support::windrow().get(source, &place.at("out")).run().expect(2);
     own.says(["belongs to this destination", "--only failed"]);

@@ -53,7 +53,9 @@ fn objects_are_stored_while_a_named_pipe_is_open() {
 /// A server at another address of this machine, that has the objects of a site.
 fn at(address: &str, site: &Site) -> Script {
     let site = site.clone();
-    Script::start_at(format!("{address}:0").parse().unwrap(), move |request| site.answer(request))
+    Script::start_at(format!("{address}:0").parse().expect("it can be done"), move |request| {
+        site.answer(request)
+    })
 }
 
 #[test]
@@ -65,16 +67,18 @@ fn a_dead_host_takes_nothing_from_the_others() {
     let lists = [&one.url(), &dead, &two.url()].map(|url| urls(url, &site.objects()));
     let mut list = String::new();
     for number in 0..60 {
-        list.extend(lists.iter().map(|urls| format!("{}\n", urls.lines().nth(number).unwrap())));
+        list.extend(
+            lists
+                .iter()
+                .map(|urls| format!("{}\n", urls.lines().nth(number).expect("it can be done"))),
+        );
     }
     let mut expected = by_url(&one.url(), &site.objects());
     expected.extend(by_url(&two.url(), &site.objects()));
     for format in ["files", "tar"] {
         let place = Place::new();
         let list = place.file("l.txt", &list);
-        let began = std::time::Instant::now();
         let done = place.get(&list).args(["--format", format]).run();
-        println!("{:?} {:?}: {}", done.code, began.elapsed(), done.stderr);
         let done = done.expect(1).sum_holds();
         assert_eq!(done.failed("connect"), 60, "{:#}", done.summary());
         assert_same(&stored(&done), &expected);
@@ -91,7 +95,7 @@ fn a_host_that_is_silent_holds_up_no_other() {
     let gate = Gate::new();
     let silent = {
         let (site, gate) = (site.clone(), gate.clone());
-        Script::start_at("127.0.0.2:0".parse().unwrap(), move |request| {
+        Script::start_at("127.0.0.2:0".parse().expect("it can be done"), move |request| {
             let mut steps = vec![Step::Await(gate.clone())];
             steps.extend(site.answer(request));
             steps
@@ -118,7 +122,9 @@ fn a_host_that_only_throttles_stops_no_other() {
     let gate = Gate::new();
     let busy = {
         let (site, gate) = (site.clone(), gate.clone());
-        Script::start_at("127.0.0.2:0".parse().unwrap(), move |request| match gate.is_open() {
+        Script::start_at("127.0.0.2:0".parse().expect("it can be done"), move |request| match gate
+            .is_open()
+        {
             true => site.answer(request),
             false => http::send_status("429 Too Many Requests"),
         })

@@ -37,8 +37,8 @@ fn killed_again_and_again() {
     let place = Place::new();
     let csv = named(&server.url);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(csv.as_bytes()).unwrap();
-    let packed = place.file("l.csv.gz", gzip.finish().unwrap());
+    gzip.write_all(csv.as_bytes()).expect("it can be done");
+    let packed = place.file("l.csv.gz", gzip.finish().expect("it can be done"));
     let plain = place.file("l.csv", csv);
     for (round, (list, format)) in [(plain, "files"), (packed, "tar")].into_iter().enumerate() {
         let line = Line {
@@ -127,7 +127,6 @@ fn a_list_that_was_signed_anew() {
         // Another file is another run, unless it is said what it is.
         get(&other).run().expect(2).says(["holds an earlier run", "hint: ", "--resume-by name"]);
         let done = get(&other).args(["--resume-by", "name"]).run().expect(0).sum_holds();
-        println!("{}", done.stderr);
         done.figures_are([("listed", 1500), ("failed", 0), ("pending", 0)]);
         assert_eq!(asked() - before, 1500, "each once");
         let objects = stored(&done);
@@ -160,7 +159,6 @@ fn a_list_that_changed() {
         let middle = format!("{}/get/n1700\n", server.url());
         place.file("l.txt", all.replace(&late, "").replace(&middle, &format!("{late}{middle}")));
         let done = get().run().expect(0).sum_holds();
-        println!("{}", done.stderr);
         let done = done.says(["the listing changed"]);
         done.figures_are([("stored", 2500), ("failed", 0), ("pending", 0)]);
         assert_eq!(server.targets("/get/").len() as u64 - before, 2500 - first);
@@ -174,7 +172,7 @@ fn what_failed_at_several_hosts() {
     let well = Gate::new();
     let start = |address: &str, status: &'static str| {
         let (site, well) = (site.clone(), well.clone());
-        Script::start_at(format!("{address}:0").parse().unwrap(), move |request| {
+        Script::start_at(format!("{address}:0").parse().expect("it can be done"), move |request| {
             match request.target.ends_with('3') && !well.is_open() {
                 true => http::send_status(status),
                 false => site.answer(request),
@@ -192,7 +190,7 @@ fn what_failed_at_several_hosts() {
     let mut both = stored(&done);
     well.open();
     let failures = place.at("out/.windrow/failures.jsonl");
-    let failures = failures.to_str().unwrap();
+    let failures = failures.to_str().expect("it can be done");
     let again = |name: &str| -> Windrow { windrow().get(failures, &place.at(name)) };
     let done = again("again").run().expect(1).sum_holds();
     assert_eq!((done.figure("stored"), done.failed("malformed")), (6, 1));

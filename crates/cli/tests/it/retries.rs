@@ -195,7 +195,7 @@ fn a_redirect_is_a_failure_that_says_so() {
         let headers = ["Location: /get/n4"];
         vec![Step::Send(http::response("302 Found", &headers, b"elsewhere"))]
     });
-    let line = lost(&server, &[], "redirect");
+    let line = lost(&server, &["--max-redirect", "0"], "redirect");
     assert_eq!(line["status"], 302);
     assert_eq!(server.targets("/get/n3").len(), 1);
 }
