@@ -593,6 +593,8 @@ impl Worker {
     fn flight(&mut self, site: SiteId, errand: Errand, now: Instant) -> FlightId {
         self.counters().in_flight.add(1);
         self.under_way += 1;
+        // A link that is answered takes the next at once: this is where the limit shows.
+        self.held_back |= self.under_way >= self.limit;
         self.flights.first(errand, Flight::new(site, now))
     }
 
@@ -644,7 +646,6 @@ impl Worker {
                 self.board.stop();
             }
             if self.under_way >= self.limit {
-                self.held_back = true;
                 return None;
             }
             if !self.is_clear(now) {
