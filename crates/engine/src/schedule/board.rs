@@ -319,7 +319,7 @@ impl<X: Keep> Board<X> {
         if self.site(id).desk.out() >= share && self.another_has_less(id, share) {
             return None;
         }
-        let next = self.begin(id, now);
+        let next = self.begin(id, now, limit);
         if next.is_some() {
             self.take_turn(id);
         }
@@ -341,7 +341,7 @@ impl<X: Keep> Board<X> {
                 over.push((out, id));
                 continue;
             }
-            match self.begin(id, now) {
+            match self.begin(id, now, limit) {
                 Some(next) => {
                     self.turns.push_back(id);
                     return Some((id, next));
@@ -351,21 +351,21 @@ impl<X: Keep> Board<X> {
         }
         if self.single
             && self.site(0).desk.out() < share
-            && let Some(next) = self.begin(0, now)
+            && let Some(next) = self.begin(0, now, limit)
         {
             return Some((0, next));
         }
         // Those that have their share may have more, where nobody else wants it.
         over.sort_unstable();
         for (_, id) in over {
-            if let Some(next) = self.begin(id, now) {
+            if let Some(next) = self.begin(id, now, limit) {
                 return Some((id, next));
             }
             self.site(id).standing = Standing::Aside;
             self.turns.retain(|&other| other != id);
         }
         match self.single {
-            true => self.begin(0, now).map(|next| (0, next)),
+            true => self.begin(0, now, limit).map(|next| (0, next)),
             false => None,
         }
     }
@@ -383,7 +383,26 @@ impl<X: Keep> Board<X> {
         })
     }
 
-    fn begin(&mut self, id: SiteId, now: Instant) -> Option<Next> {
+    /// Requests that one server may have under way, though no other has anything to send: what it
+    /// does not answer would be missing when others have.
+    fn most(&mut self, id: SiteId, limit: usize) -> usize {
+        let others = self.known() > 1;
+        match self.site(id).desk.access().was_ever_well() {
+            false => (limit / 4).max(1),
+            true if others => (limit - limit / 8).max(1),
+            true => limit,
+        }
+    }
+
+    fn begin(&mut self, id: SiteId, now: Instant, limit: usize) -> Option<Next> {
+        if !self.single {
+            let most = self.most(id, limit);
+            let desk = &mut self.site(id).desk;
+            // What it is given up for needs no place.
+            if desk.out() >= most && desk.access().given_up().is_none() {
+                return None;
+            }
+        }
         // A server that sends everything on is not asked for more than can be followed.
         if self.single && id == 0 && self.ahead >= CORE_AHEAD {
             return None;
