@@ -259,13 +259,13 @@ pub const ORIGINS: usize = 65_536;
 pub const REDIRECTS: u32 = 5;
 
 /// Pages of a list that are read ahead of the queue of leases.
-pub const LIST_PAGES: usize = 2;
+pub const LIST_PAGES: usize = 8;
 
-/// Objects of one page of a URL list, at most.
-pub const LIST_PAGE_OBJECTS: usize = 1000;
+/// Objects of one page of a URL list, at most. A task that waits holds its page.
+pub const LIST_PAGE_OBJECTS: usize = 256;
 
 /// Bytes of a URL list that make one page, at most, where its lines are long.
-pub const LIST_PAGE_BYTES: usize = 4 << 20;
+pub const LIST_PAGE_BYTES: usize = 1 << 20;
 
 /// Bytes of one line of a URL list (of one record, where fields are quoted), at most; a longer one
 /// fails its object.
@@ -463,3 +463,9 @@ pub const SURVEY_HOSTS: usize = 65_536;
 
 /// Pages of a list without any URL that expires, after which none is looked for.
 pub const SURVEY_PAGES: u64 = 10;
+
+/// Tasks at servers that take none now, that one core holds beside [`CORE_AHEAD`].
+pub const CORE_AHEAD_HELD: usize = 4 * CORE_AHEAD;
+
+/// How often a core looks for servers that it can forget.
+pub const FORGET_PERIOD: Duration = Duration::from_millis(100);

@@ -18,7 +18,7 @@ const FORMATS: [&[&str]; 2] = [&["--format", "files"], &["--format", "tar", "--s
 /// A server, and the line that fetches from it.
 fn line(format: &[&str]) -> (Serve, Line) {
     let server =
-        windrow().serve(["--synthetic", "60", "--seed", "21", "--page", "20", "--latency", "1ms"]);
+        windrow().serve(["--synthetic", "60", "--seed", "21", "--page", "20", "--latency", "2ms"]);
     let always = ["--cores", "1", "-c", "8", "--commit-interval", "10ms"];
     let args = format.iter().chain(&always).map(|&arg| arg.to_owned()).collect();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_windrow"));

@@ -28,7 +28,7 @@ fn killed(format: &[&str], recorded: u64) -> (Place, Serve) {
         "--page",
         "50",
         "--latency",
-        "3ms",
+        "5ms",
         "--stats",
     ]);
     let place = Place::new();

@@ -80,7 +80,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let seed = plan.seed ^ (index as u64).rotate_left(32);
     let mut lister = None;
     let board = match &plan.source {
-        Source::List(_) => Board::many(plan.retry, seed, plan.most_each()),
+        Source::List(_) => Board::many(plan.retry, seed),
         Source::Server(server) => {
             let key = Key { origin: server.url.origin.clone(), named_by: NamedBy::Source };
             let (origin, here) = sites.make(&key);
@@ -118,6 +118,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         max_failures: plan.max_failures,
         max_object_size: plan.max_object_size,
         max_redirect: plan.max_redirect,
+        per_host: plan.per_host,
         now: Instant::now(),
         sink_failed: false,
         unrecorded: 0,
@@ -171,7 +172,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
             ended = links.join_next(), if !links.is_empty() => ended,
             () = more.notified() => {
                 grow(&mut links);
-                continue;
+                None
             }
             // What still runs when the time to stop is over is given up; its tasks stay pending.
             // So are requests whose twin was answered.
@@ -239,7 +240,11 @@ async fn pace(worker: Rc<RefCell<Worker>>, paced: Rc<Notify>) {
         match due {
             None => paced.notified().await,
             Some(due) => {
-                tokio::time::sleep_until(due.into()).await;
+                tokio::select! {
+                    () = tokio::time::sleep_until(due.into()) => {}
+                    // It may have become earlier.
+                    () = paced.notified() => continue,
+                }
                 worker.borrow_mut().pace(Instant::now());
             }
         }

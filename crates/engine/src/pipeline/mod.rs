@@ -333,7 +333,10 @@ fn run_cores(
         commit_interval: plan.commit_interval,
     };
     let sinks = Sinks::new(Arc::clone(dest), settings)?;
-    let network = Network::new(plan.network.clone())?;
+    let mut network = plan.network.clone();
+    // Bytes are counted where HTTP/1.1 reads them.
+    network.http2 &= plan.limit_rate.is_none();
+    let network = Network::new(network)?;
     let now = Instant::now();
     let rate = plan.rate.map(|rate| Arc::new(Rate::new(now, rate, plan.rate_burst)));
     let byte_rate = plan.limit_rate.map(|rate| Arc::new(ByteRate::new(now, rate)));

@@ -325,11 +325,6 @@ impl Plan {
         }
     }
 
-    /// Requests of one core to one server.
-    pub(super) fn most_each(&self) -> usize {
-        self.per_host.map_or(usize::MAX, |most| most.div_ceil(self.cores))
-    }
-
     /// Connections of one core.
     pub(super) fn links(&self, core: usize) -> usize {
         self.connections / self.cores + usize::from(core < self.connections % self.cores)

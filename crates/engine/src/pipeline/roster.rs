@@ -51,9 +51,14 @@ impl Roster {
         self.waiting > 0
     }
 
-    /// Whether there is, or could be, a link without a connection that waits.
-    pub(super) fn has_unconnected(&self) -> bool {
-        self.waiting_unconnected > 0 || self.links.len() < self.most
+    /// Whether there may be another link.
+    pub(super) fn can_grow(&self) -> bool {
+        self.links.len() < self.most
+    }
+
+    /// Has a link look again that has no connection; `false` if none of such waits.
+    pub(super) fn wake_unconnected(&mut self) -> bool {
+        self.waiting_unconnected > 0 && pop(&self.links, &mut self.unconnected, None, 1) > 0
     }
 
     /// A link has work.

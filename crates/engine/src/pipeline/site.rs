@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use windrow_model::Error;
 use windrow_model::limits::ORIGINS;
+use windrow_model::url;
 
 /// What one core has beside a server's tasks.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(super) struct Origins {
     rate: Option<f64>,
     /// What time it is to them.
     pub(super) clock: Arc<ClockOffset>,
-    known: Mutex<HashMap<Key, Arc<Origin>>>,
+    known: Mutex<HashMap<url::Origin, Arc<Origin>>>,
 }
 
 impl Origins {
@@ -60,9 +61,9 @@ impl Origins {
     }
 
     /// What is shared of a server.
-    pub(super) fn of(&self, key: &Key, now: Instant) -> Arc<Origin> {
+    pub(super) fn of(&self, server: &url::Origin, now: Instant) -> Arc<Origin> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(origin) = known.get(key) {
+        if let Some(origin) = known.get(server) {
             return Arc::clone(origin);
         }
         if known.len() >= ORIGINS {
@@ -75,7 +76,7 @@ impl Origins {
             false => Origin::one_of_many(now, seed),
         };
         let origin = Arc::new(origin.capped(self.rate));
-        known.insert(key.clone(), Arc::clone(&origin));
+        known.insert(server.clone(), Arc::clone(&origin));
         origin
     }
 
@@ -131,14 +132,15 @@ impl Sites {
             }
         };
         let here = Here {
-            template: made(true),
+            // What is the user's is for servers that the user named.
+            template: made(key.named_by == NamedBy::Source),
             bare: made(false),
             target: Rc::new(target),
             links: 0,
             private: false,
             idle: Vec::new(),
         };
-        (self.origins.of(key, Instant::now()), here)
+        (self.origins.of(&key.origin, Instant::now()), here)
     }
 
     /// The server that is waited for, if nothing is left to do but to wait for such as are down.

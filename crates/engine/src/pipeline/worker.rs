@@ -112,6 +112,8 @@ pub(super) struct Worker {
     pub(super) max_failures: Option<MaxFailures>,
     pub(super) max_object_size: u64,
     pub(super) max_redirect: u32,
+    /// Requests under way to one server, at most, over all cores.
+    pub(super) per_host: Option<usize>,
     pub(super) now: Instant,
     /// The sink takes nothing any more.
     pub(super) sink_failed: bool,
@@ -199,6 +201,9 @@ impl Worker {
         self.time.tick(now);
         self.balance(now);
         let ready = self.board.tend(now);
+        if self.board.wants_lease() {
+            self.hungry.notify_one();
+        }
         self.check_outage();
         self.hedge_after = (self.hedge.is_some() && self.board.is_tail()).then(|| {
             let p95 = self.latency.value_at_quantile(0.95);
@@ -206,6 +211,8 @@ impl Worker {
         });
         if self.board.finished() {
             self.wake_all();
+            // A core that never had a link ends here.
+            self.more.notify_one();
         } else if ready || self.straggler(now).is_some() {
             self.wake();
         }
@@ -261,6 +268,13 @@ impl Worker {
         {
             return None;
         }
+        let clear = match place {
+            Some(_) => self.take_slot(site, now),
+            None => self.is_clear(now),
+        };
+        if !clear || !self.enter(site) {
+            return None;
+        }
         let counters = self.counters();
         counters.hedges.add(1);
         counters.in_flight.add(1);
@@ -276,6 +290,11 @@ impl Worker {
         }
         let Some((server, outage)) = self.sites.outage(&mut self.board, self.now) else { return };
         if outage.lasted < self.outage_max || !outage.pause.is_zero() {
+            return;
+        }
+        // Other cores may have better servers.
+        let busy = self.report.cores.iter().any(|core| core.in_flight.get() > 0);
+        if busy && !self.board.is_single() {
             return;
         }
         let seconds = outage.lasted.as_secs();
@@ -309,12 +328,20 @@ impl Worker {
     /// whether it does even though another request for it is out.
     fn landed(&mut self, id: FlightId, decides: bool) -> (Option<Errand>, Flight) {
         let landed = self.flights.land(id, decides);
-        let mut gone = u64::from(!landed.was_orphan);
+        let was_orphan = landed.was_orphan;
+        let second = landed.orphan.as_ref().map(|orphan| orphan.site);
+        let mut gone = u64::from(!was_orphan);
         if let Some(orphan) = landed.orphan {
             gone += 1;
             self.bodies.recycle(std::mem::take(&mut orphan.body));
         }
         let (errand, flight) = (landed.errand, landed.cargo);
+        if !was_orphan {
+            self.leave(flight.site);
+        }
+        if let Some(site) = second {
+            self.leave(site);
+        }
         self.counters().in_flight.sub(gone);
         self.under_way -= usize::try_from(gone).unwrap_or_default();
         (errand, flight)
@@ -345,10 +372,14 @@ impl Worker {
                 self.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
                 let now = self.now;
                 let desk = self.desk(site);
-                if desk.access().wants_reference() && receipt.bytes <= REFERENCE_BYTES {
-                    desk.access().note(reference(&ticket), now);
+                if desk.access().wants_reference()
+                    && receipt.bytes <= REFERENCE_BYTES
+                    && let Some(reference) = reference(&ticket)
+                {
+                    desk.access().note(reference, now);
                 }
                 desk.settled(ticket);
+                self.board.came_back(site, now);
                 self.check_finished();
             }
             Err(SinkError::Object(failure)) => {
@@ -472,6 +503,7 @@ impl Worker {
             )) => {
                 self.counters().in_flight.sub(1);
                 self.under_way -= 1;
+                self.leave(site);
                 let desk = self.desk(site);
                 desk.fetched(&ticket, sent);
                 if desk.access().ramping() {
@@ -566,6 +598,9 @@ impl Worker {
 
     /// Whether what the board gave can be sent; else it has failed.
     fn fit(&mut self, site: SiteId, next: Next) -> Option<Ticket> {
+        if self.board.wants_lease() {
+            self.hungry.notify_one();
+        }
         let ticket = match next {
             Next::Send(ticket) => ticket,
             Next::Again(ticket) => {
@@ -577,9 +612,6 @@ impl Worker {
                 return None;
             }
         };
-        if self.board.wants_lease() {
-            self.hungry.notify_one();
-        }
         let expiry = ticket.expiry();
         if expiry > 0
             && let Some(verdict) = self.time.judge(expiry)
@@ -599,8 +631,14 @@ impl Worker {
         Some(ticket)
     }
 
-    /// Begins a task at a server, or at any: where it is sent, and the request.
-    fn begin(&mut self, place: Option<SiteId>, now: Instant) -> Option<(SiteId, FlightId)> {
+    /// Begins a task at a server, or at `any`: where it is sent, and the request. `place` is where
+    /// the link has a connection to.
+    fn begin(
+        &mut self,
+        place: Option<SiteId>,
+        any: bool,
+        now: Instant,
+    ) -> Option<(SiteId, FlightId)> {
         loop {
             if self.control.stopping() {
                 self.board.stop();
@@ -612,46 +650,48 @@ impl Worker {
             if !self.is_clear(now) {
                 return None;
             }
-            let share = self.share();
-            let (site, next) = match place {
-                Some(site) => match self.board.next_of(site, now, share) {
-                    Some(next) => (site, next),
-                    None => {
-                        self.rest_at(site, now);
-                        return None;
-                    }
-                },
-                None => match self.board.next(now, share) {
-                    Some(next) => next,
-                    None => {
-                        if self.board.is_single() {
-                            self.rest_at(0, now);
-                        } else if let Some(due) = self.board.rouse(now) {
-                            self.rest(due);
-                        }
-                        return None;
-                    }
-                },
+            let next = match place {
+                Some(site) if !any => {
+                    let next = self.board.next_of(site, now, self.limit);
+                    next.map(|next| (site, next))
+                }
+                _ => self.board.next(now, self.limit),
             };
-            if let Some(ticket) = self.fit(site, next) {
-                if place != Some(site) && self.roster.wake_at(site, &mut self.board) {
-                    // There is a connection already.
-                    self.desk(site).give_back(ticket);
-                    return None;
-                }
-                // What has no connection yet takes its place when it has one.
-                if place.is_some() && !self.take_slot(site, now) {
-                    self.desk(site).give_back(ticket);
-                    return None;
-                }
-                return Some((site, self.flight(site, Errand::Object(ticket), now)));
+            let Some((site, next)) = next else {
+                self.rest_for(place.filter(|_| !any), now);
+                return None;
+            };
+            let Some(ticket) = self.fit(site, next) else { continue };
+            if place != Some(site) && self.roster.wake_at(site, &mut self.board) {
+                // There is a connection already.
+                self.desk(site).give_back(ticket);
+                self.board.came_back(site, now);
+                return None;
             }
+            // What has no connection yet takes its place when it has one.
+            if place == Some(site) && !self.take_slot(site, now) {
+                self.desk(site).give_back(ticket);
+                return None;
+            }
+            if !self.enter(site) {
+                self.desk(site).give_back(ticket);
+                return None;
+            }
+            return Some((site, self.flight(site, Errand::Object(ticket), now)));
         }
     }
 
-    /// How many requests a server may have under way while another has less.
-    fn share(&self) -> usize {
-        self.limit / self.board.known().max(1)
+    /// Counts a request to a server, where that is asked for.
+    fn enter(&mut self, site: SiteId) -> bool {
+        let Some(most) = self.per_host else { return true };
+        self.desk(site).access().origin().enter(most)
+    }
+
+    /// A request to a server is not under way any more.
+    fn leave(&mut self, site: SiteId) {
+        if self.per_host.is_some() {
+            self.desk(site).access().origin().leave();
+        }
     }
 }
 
@@ -679,10 +719,11 @@ fn expected(errand: &Errand) -> Option<Expected> {
 }
 
 /// By what an object is asked for again, to see whether its server is back.
-fn reference(ticket: &Ticket) -> &[u8] {
+fn reference(ticket: &Ticket) -> Option<&[u8]> {
     match ticket.address() {
-        Address::Name(name) => name,
-        Address::Target(target) => target,
-        Address::Detour(detour) => &detour.target,
+        Address::Name(name) => Some(name),
+        Address::Target(target) => Some(target),
+        // What a redirect leads to is for once.
+        Address::Detour(_) => None,
     }
 }

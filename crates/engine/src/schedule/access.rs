@@ -28,6 +28,7 @@ pub struct Access {
     retried: u64,
     /// Answers since the origin was last told of them.
     answers: u32,
+
     /// Requests that may be under way; grows behind an outage.
     ramp: usize,
     /// Requests were seen to be held.
@@ -52,6 +53,7 @@ impl Access {
             successes: 0,
             retried: 0,
             answers: 0,
+
             ramp: usize::MAX,
             held: false,
             healed: None,

@@ -14,7 +14,9 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use windrow_model::limits::{CORE_AHEAD, CORE_SITES, SITES_LOOKED_AT};
+use windrow_model::limits::{
+    CORE_AHEAD, CORE_AHEAD_HELD, CORE_SITES, FORGET_PERIOD, SITES_LOOKED_AT,
+};
 use windrow_model::task::Details;
 use windrow_model::url::Origin as Whereabouts;
 use windrow_model::{Failure, FailureClass, Lease};
@@ -97,23 +99,24 @@ pub struct Board<X> {
     random: u64,
     exhausted: bool,
     stopped: bool,
-    /// Most requests of this core to one server at once.
-    most_each: usize,
+    /// Tasks ahead that are at servers that take none now, as of the last tick.
+    held: usize,
+    /// When servers were last forgotten.
+    forgot: Option<Instant>,
 }
 
 impl<X: Keep> Board<X> {
     /// A board for a source with one server.
     pub fn single(policy: RetryPolicy, key: Key, access: Access, extra: X, seed: u64) -> Self {
-        let mut board = Self::many(policy, seed, usize::MAX);
+        let mut board = Self::many(policy, seed);
         let desk = Desk::new(policy, access, seed);
         board.sites.push(Some(Site { desk, extra, key, standing: Standing::Aside }));
         board.single = true;
         board
     }
 
-    /// A board for a source with any number of servers; `most_each` is how many requests may be
-    /// under way to one of them.
-    pub fn many(policy: RetryPolicy, seed: u64, most_each: usize) -> Self {
+    /// A board for a source with any number of servers.
+    pub fn many(policy: RetryPolicy, seed: u64) -> Self {
         Self {
             sites: Vec::new(),
             free: Vec::new(),
@@ -127,7 +130,8 @@ impl<X: Keep> Board<X> {
             random: seed,
             exhausted: false,
             stopped: false,
-            most_each: most_each.max(1),
+            held: 0,
+            forgot: None,
         }
     }
 
@@ -159,7 +163,12 @@ impl<X: Keep> Board<X> {
     pub fn wants_lease(&self) -> bool {
         match self.single {
             true => self.first().is_some_and(|site| site.desk.wants_lease()),
-            false => !self.stopped && self.ahead < CORE_AHEAD,
+            // Those that wait for a server that is down do not keep others from being read, up to a
+            // bound.
+            false => {
+                let held = self.held.min(CORE_AHEAD_HELD);
+                !self.stopped && self.ahead.saturating_sub(held) < CORE_AHEAD
+            }
         }
     }
 
@@ -215,7 +224,8 @@ impl<X: Keep> Board<X> {
             true => 0,
             false => self.find(key, now, make),
         };
-        self.site(to).desk.revive(ticket);
+        self.site(to).desk.follow(ticket);
+        self.ahead += 1;
         self.take_turn(to);
     }
 
@@ -223,7 +233,9 @@ impl<X: Keep> Board<X> {
         if let Some(&id) = self.by_key.get(&key) {
             return id;
         }
-        if self.known() >= CORE_SITES {
+        let lately = |at: Instant| now.saturating_duration_since(at) < FORGET_PERIOD;
+        if self.known() >= CORE_SITES && !self.forgot.is_some_and(lately) {
+            self.forgot = Some(now);
             self.forget();
         }
         let (origin, extra) = make(&key);
@@ -297,13 +309,14 @@ impl<X: Keep> Board<X> {
     }
 
     /// What is to be sent next to one server, if that has something, and not more than its share
-    /// under way while others have less.
+    /// under way while another has less. `limit` is how many requests may be under way to all.
     #[inline]
-    pub fn next_of(&mut self, id: SiteId, now: Instant, share: usize) -> Option<Next> {
-        if self.single && self.turns.is_empty() {
+    pub fn next_of(&mut self, id: SiteId, now: Instant, limit: usize) -> Option<Next> {
+        if self.single && id == 0 && self.turns.is_empty() {
             return self.sites.first_mut()?.as_mut()?.desk.next(now);
         }
-        if self.site(id).desk.out() >= share && self.turns.len() > 1 {
+        let share = self.share(limit);
+        if self.site(id).desk.out() >= share && self.another_has_less(id, share) {
             return None;
         }
         let next = self.begin(id, now);
@@ -313,54 +326,71 @@ impl<X: Keep> Board<X> {
         next
     }
 
-    /// What is to be sent next, and to whom. `share` is how many requests a server may have under
-    /// way while another has less.
-    pub fn next(&mut self, now: Instant, share: usize) -> Option<(SiteId, Next)> {
+    /// What is to be sent next, and to whom.
+    pub fn next(&mut self, now: Instant, limit: usize) -> Option<(SiteId, Next)> {
         if self.single && self.turns.is_empty() {
             return self.sites.first_mut()?.as_mut()?.desk.next(now).map(|next| (0, next));
         }
-        let mut least: Option<(usize, SiteId)> = None;
+        let share = self.share(limit);
+        let mut over: Vec<(usize, SiteId)> = Vec::new();
         for _ in 0..self.turns.len().min(SITES_LOOKED_AT) {
             let id = self.turns.pop_front()?;
             let out = self.site(id).desk.out();
-            if out < share {
-                match self.begin(id, now) {
-                    Some(next) => {
-                        self.turns.push_back(id);
-                        return Some((id, next));
-                    }
-                    None => self.site(id).standing = Standing::Aside,
-                }
+            if out >= share {
+                self.turns.push_back(id);
+                over.push((out, id));
                 continue;
             }
-            self.turns.push_back(id);
-            if out < self.most_each && least.is_none_or(|(fewest, _)| out < fewest) {
-                least = Some((out, id));
+            match self.begin(id, now) {
+                Some(next) => {
+                    self.turns.push_back(id);
+                    return Some((id, next));
+                }
+                None => self.site(id).standing = Standing::Aside,
             }
         }
-        if let Some((_, id)) = least
-            && let Some(next) = self.begin(id, now)
+        if self.single
+            && self.site(0).desk.out() < share
+            && let Some(next) = self.begin(0, now)
         {
-            return Some((id, next));
+            return Some((0, next));
         }
-        if self.single {
-            return self.begin(0, now).map(|next| (0, next));
+        // Those that have their share may have more, where nobody else wants it.
+        over.sort_unstable();
+        for (_, id) in over {
+            if let Some(next) = self.begin(id, now) {
+                return Some((id, next));
+            }
+            self.site(id).standing = Standing::Aside;
+            self.turns.retain(|&other| other != id);
         }
-        None
+        match self.single {
+            true => self.begin(0, now).map(|next| (0, next)),
+            false => None,
+        }
+    }
+
+    /// How many requests a server may have under way while another has less.
+    fn share(&self, limit: usize) -> usize {
+        (limit / (self.turns.len() + usize::from(self.single)).max(1)).max(1)
+    }
+
+    /// Whether the turn of another server has come that has not its share.
+    fn another_has_less(&mut self, id: SiteId, share: usize) -> bool {
+        (0..self.turns.len().min(SITES_LOOKED_AT)).any(|at| {
+            let other = self.turns[at];
+            other != id && self.site(other).desk.out() < share
+        })
     }
 
     fn begin(&mut self, id: SiteId, now: Instant) -> Option<Next> {
-        let most = self.most_each;
+        // A server that sends everything on is not asked for more than can be followed.
+        if self.single && id == 0 && self.ahead >= CORE_AHEAD {
+            return None;
+        }
         let desk = &mut self.site(id).desk;
         let queued = desk.queued();
-        let next = match desk.next(now) {
-            // What fails without being sent needs no place.
-            Some(Next::Send(ticket) | Next::Again(ticket)) if desk.out() > most => {
-                desk.give_back(ticket);
-                None
-            }
-            next => next,
-        };
+        let next = desk.next(now);
         let begun = queued - desk.queued();
         let waits = match next {
             None => desk.access().origin().wait(now),
@@ -412,7 +442,11 @@ impl<X: Keep> Board<X> {
 
     /// Something came back from a server, or was handed back: it may have its turn again.
     pub fn came_back(&mut self, id: SiteId, now: Instant) {
-        if (!self.single || id > 0) && self.site(id).desk.ready(now) {
+        if self.single && id == 0 {
+            return;
+        }
+        let site = self.site(id);
+        if site.standing == Standing::Aside && site.desk.ready(now) {
             self.take_turn(id);
         }
     }
@@ -448,7 +482,7 @@ impl<X: Keep> Board<X> {
 
     /// What is to be done once in a tick: gives whether something may be sent now.
     pub fn tend(&mut self, now: Instant) -> bool {
-        let (mut ready, mut probing) = (false, false);
+        let (mut ready, mut probing, mut held) = (false, false, 0);
         let own = self.single;
         let mut woken = Vec::new();
         for (id, site) in self.sites() {
@@ -461,8 +495,11 @@ impl<X: Keep> Board<X> {
                 }
             }
             probing |= site.desk.may_probe(now);
+            if !site.desk.access().origin().flows(now) {
+                held += site.desk.queued();
+            }
         }
-        self.probing = probing;
+        (self.probing, self.held) = (probing, held);
         self.turns.extend(woken);
         ready || probing
     }

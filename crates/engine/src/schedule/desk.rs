@@ -383,9 +383,9 @@ impl Desk {
         self.waiting.push(Waiting { due, ticket });
     }
 
-    /// A final failure could not be written down: the task is pending again.
-    pub fn revive(&mut self, ticket: Ticket) {
-        self.returned.push(ticket);
+    /// Takes a task that another server sent on: behind those that are here.
+    pub fn follow(&mut self, ticket: Ticket) {
+        self.queue.push_back(ticket);
     }
 
     /// Whether [`Desk::next`] may have something at `now`.

@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::rate::Rate;
 use super::throttle::{Answers, Throttle};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use windrow_model::Failure;
@@ -38,6 +38,8 @@ pub struct Origin {
     bearable: Rate,
     /// It complained.
     limited: AtomicBool,
+    /// Requests under way to it, where they are counted.
+    under_way: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -118,6 +120,7 @@ impl Origin {
             cap: None,
             bearable: Rate::new(now, 1.0, 1),
             limited: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
             state: Mutex::new(State {
                 hold: None,
                 budget: Budget::new(now),
@@ -164,6 +167,20 @@ impl Origin {
         }
         let bears = !self.limited.load(Ordering::Acquire) || self.bearable.take(now).is_ok();
         bears && self.cap.as_ref().is_none_or(|cap| cap.take(now).is_ok())
+    }
+
+    /// Counts a request that is to be sent there, if `most` allow that over all cores.
+    pub fn enter(&self, most: usize) -> bool {
+        let entered = self.under_way.fetch_add(1, Ordering::AcqRel) < most;
+        if !entered {
+            self.leave();
+        }
+        entered
+    }
+
+    /// It is not under way any more; see [`Origin::enter`].
+    pub fn leave(&self) {
+        self.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Whether it complained of too many requests, and has not been given more without complaint
@@ -270,6 +287,7 @@ impl Origin {
     /// Whether [`Origin::probe`] would give one.
     pub fn probe_due(&self, now: Instant) -> bool {
         self.is_held()
+            && !self.abandoned.load(Ordering::Acquire)
             && self.gate.is_open(now)
             && self.state().hold.as_ref().is_some_and(|hold| hold.next_probe <= now)
     }
@@ -328,6 +346,11 @@ impl Origin {
             }
             state.budget.skip_to(now);
             state.healed = Some(now);
+            if hold.confirmed {
+                // What it bore in an outage says nothing of what it bears now.
+                state.throttle = Throttle::new(now);
+                self.limited.store(false, Ordering::Release);
+            }
         }
         self.prove(sent);
         let held = state.hold.is_some() || state.given_up.is_some();

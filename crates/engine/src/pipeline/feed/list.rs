@@ -74,7 +74,9 @@ impl ListReader {
                 None => 0,
             };
             self.position = at;
-            if at >= wanted {
+            if at + page.sheet.names.len() as u64 > wanted {
+                // Where pages have other borders than they had, this is not the page that was
+                // asked for, and is found to be another.
                 self.front = Some(page);
                 break;
             }

@@ -15,6 +15,7 @@ use crate::report::Report;
 use crate::rt::{Control, Stop};
 use crate::schedule::Origin;
 use crate::sink::Sinks;
+use crate::source::list::Naming;
 use crate::wire::Target;
 use crate::wire::h1::Template;
 use async_channel::Sender;
@@ -134,6 +135,10 @@ impl Feed {
             && !(past.pages.open.is_empty() && past.pages.end.is_some())
         {
             // What is read only once is read from its beginning, and goes by name.
+            if self.plan.only != Only::All {
+                return Err(Error::usage("--only", "needs a list that can be read twice")
+                    .hint("give standard input as a file"));
+            }
             return self.relist_from(0, None).map(Some);
         }
         // An earlier process read the listing anew from here on, and did not come to its end:
@@ -251,11 +256,24 @@ impl Feed {
 
     /// A page is not what it was: from it on everything is listed anew, and goes by name.
     fn relist(&self, page: &PageRecord) -> Result<Place, Error> {
-        let place = self.relist_from(page.first, page.marker.as_deref())?;
+        if let Source::List(list) = &self.plan.source
+            && list.naming == Naming::Ordinal
+            && list.name_col.is_none()
+        {
+            return Err(Error::usage(self.plan.source(), "is not the list that it was").hint(
+                "with --name ordinal objects are known by their places in it: begin anew with \
+                 --fresh, or in another DEST",
+            ));
+        }
+        // Pages that were found by counting have no place in another list.
+        let (first, marker) = match self.plan.resume_by_name {
+            true => (0, None),
+            false => (page.first, page.marker.as_deref()),
+        };
+        let place = self.relist_from(first, marker)?;
         self.report.note(format!(
-            "the listing changed since the earlier run: it is read again from object {} on, and \
-             what is stored under the same name is skipped",
-            page.first
+            "the source changed since the earlier run: it is read again from object {first} on, \
+             and what is stored under the same name is skipped"
         ));
         Ok(place)
     }

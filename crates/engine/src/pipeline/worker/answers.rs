@@ -34,7 +34,7 @@ impl Exchange for Worker {
                 let &mut Flight { site, sent, .. } = self.flights.cargo(id);
                 let (now, pause) = (self.now, retry_after(raw, SystemTime::now()));
                 let access = self.desk(site).access();
-                if failure.class == FailureClass::Throttled || failure.status == 503 {
+                if failure.class == FailureClass::Throttled {
                     access.throttled(sent, now, pause.unwrap_or_default());
                 }
                 if let Some(pause) = pause {

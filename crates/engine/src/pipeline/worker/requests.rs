@@ -17,31 +17,16 @@ impl Worker {
 
     /// Takes the place of one request in all rates, if they allow one.
     pub(super) fn take_slot(&mut self, site: SiteId, now: Instant) -> bool {
-        let origin = self.desk(site).access().origin();
-        let wait = origin.wait(now);
+        let wait = self.desk(site).access().origin().wait(now);
         if !wait.is_zero() {
             self.rest(now + wait);
             return false;
         }
-        if !self.take_ahead(Some(site), now) {
+        if let Err(wait) = self.rate.as_ref().map_or(Ok(()), |rate| rate.take(now)) {
+            self.rest(now + wait);
             return false;
         }
         self.desk(site).access().origin().take(now)
-    }
-
-    /// The same for what is not a task, before it is known where it goes. What has no connection
-    /// yet takes its place when it has one.
-    pub(super) fn take_ahead(&mut self, place: Option<SiteId>, now: Instant) -> bool {
-        match place {
-            None => self.is_clear(now),
-            Some(_) => {
-                let taken = self.rate.as_ref().map_or(Ok(()), |rate| rate.take(now));
-                if let Err(wait) = taken {
-                    self.rest(now + wait);
-                }
-                taken.is_ok()
-            }
-        }
     }
 
     /// Nothing can be sent before that.
@@ -62,12 +47,39 @@ impl Worker {
         self.wake_up_to(1);
     }
 
-    /// If a server's own rates allow nothing now, has links woken when they do.
-    pub(super) fn rest_at(&mut self, site: SiteId, now: Instant) {
-        let wait = self.desk(site).access().origin().wait(now);
-        if !wait.is_zero() {
-            self.rest(now + wait);
+    /// If the rates of a server, or of any, allow nothing now, has links woken when they do.
+    pub(super) fn rest_for(&mut self, site: Option<SiteId>, now: Instant) {
+        let single = self.board.is_single().then_some(0);
+        if let Some(site) = site.or(single) {
+            let wait = self.desk(site).access().origin().wait(now);
+            if !wait.is_zero() {
+                self.rest(now + wait);
+            }
+        } else if let Some(due) = self.board.rouse(now) {
+            self.rest(due);
         }
+    }
+}
+
+impl Worker {
+    /// A probe, if one is due; it has a connection for itself.
+    fn probe(&mut self, place: Option<SiteId>, now: Instant) -> Option<(SiteId, FlightId)> {
+        if !self.board.may_probe(now) || !self.is_clear(now) {
+            return None;
+        }
+        let (site, errand) = self.board.probe(now)?;
+        if (place == Some(site) && !self.take_slot(site, now)) || !self.enter(site) {
+            self.desk(site).unanswered(errand, now);
+            return None;
+        }
+        let counters = self.counters();
+        counters.probes.add(1);
+        if let Errand::Trial(ticket) = &errand
+            && ticket.attempts() > 0
+        {
+            counters.retries.add(1);
+        }
+        Some((site, self.flight(site, errand, now)))
     }
 }
 
@@ -75,7 +87,7 @@ impl Work for Worker {
     type Place = SiteId;
 
     fn next(&mut self, place: SiteId, now: Instant) -> Option<FlightId> {
-        self.begin(Some(place), now).map(|(_, id)| id)
+        self.begin(Some(place), false, now).map(|(_, id)| id)
     }
 
     fn poll_next(
@@ -85,7 +97,7 @@ impl Work for Worker {
         link: usize,
         place: Option<SiteId>,
     ) -> Poll<Option<(SiteId, FlightId)>> {
-        if let Some(begun) = self.begin(place, now) {
+        if let Some(begun) = self.begin(place, place.is_none(), now) {
             self.roster.busy(link);
             if self.rate.is_some() || self.pace_due.is_some() {
                 self.wake_up_to(1);
@@ -96,43 +108,22 @@ impl Work for Worker {
             self.roster.busy(link);
             return Poll::Ready(None);
         }
-        // A probe has a connection for itself.
-        if self.board.may_probe(now)
-            && self.take_ahead(place, now)
-            && let Some((site, errand)) = self.board.probe(now)
-        {
-            let counters = self.counters();
-            counters.probes.add(1);
-            if let Errand::Trial(ticket) = &errand
-                && ticket.attempts() > 0
-            {
-                counters.retries.add(1);
+        if let Some(begun) = self.probe(place, now).or_else(|| self.second(now, place)) {
+            self.roster.busy(link);
+            return Poll::Ready(Some(begun));
+        }
+        if place.is_some() && self.board.has_turns() && self.under_way < self.limit {
+            // Something is to be sent elsewhere: by a link without a connection, if there is one.
+            if self.roster.wake_unconnected() {
+            } else if self.roster.can_grow() {
+                self.new_links = self.new_links.max(1);
+                self.more.notify_one();
+            } else if let Some(begun) = self.begin(place, true, now) {
+                self.roster.busy(link);
+                return Poll::Ready(Some(begun));
             }
-            self.roster.busy(link);
-            return Poll::Ready(Some((site, self.flight(site, errand, now))));
-        }
-        if self.straggler(now).is_some()
-            && self.take_ahead(place, now)
-            && let Some(begun) = self.second(now, place)
-        {
-            self.roster.busy(link);
-            return Poll::Ready(Some(begun));
-        }
-        // What a link without a connection could do, one with a connection that is of no use now
-        // does only if there is no other.
-        if place.is_some()
-            && !self.roster.has_unconnected()
-            && let Some(begun) = self.begin(None, now)
-        {
-            self.roster.busy(link);
-            return Poll::Ready(Some(begun));
         }
         self.roster.wait(link, place, cx.waker(), &mut self.board);
-        // What waits for a rate is woken by it.
-        let blocked = self.pace_due.is_some() || self.under_way >= self.limit;
-        if place.is_some() && self.board.has_turns() && !blocked {
-            self.wake_up_to(1);
-        }
         Poll::Pending
     }
 

@@ -186,8 +186,8 @@ proptest! {
         let outlook = forecast(&list, page).look(0, rate, NOW, ahead as u64);
         let happens = exact(&list, rate, ahead);
         let off = outlook.will_expire.abs_diff(happens);
-        // A page (or a slice of the window) may be judged as one.
-        let grain = page.max(ahead / 8) as f64;
+        // A page, or a part of the window, may be judged as one.
+        let grain = page.max(ahead / 4) as f64;
         prop_assert!(
             off as f64 <= 0.02 * list.len() as f64 + 2.0 * grain,
             "{} instead of {happens} of {}, page {page}, ahead {ahead}, rate {rate}",

@@ -111,7 +111,7 @@ pub(super) fn find(paths: &[PathBuf], form: Option<Form>) -> Result<Vec<Input>, 
             let Some(form) = form.or_else(|| Form::of(path)) else {
                 return Err(Error::usage(path.display().to_string(), "what is it?")
                     .why("its name does not end in .txt, .csv, .tsv, .jsonl or .parquet")
-                    .hint("say so with --input-format"));
+                    .hint("say so with --list-format"));
             };
             inputs.push(input(path.clone(), form));
         }
