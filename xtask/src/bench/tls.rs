@@ -20,7 +20,9 @@ pub(crate) fn tls(bench: &Bench) -> Result<Vec<Row>, String> {
     let url = nginx.server.url.replace("http://", "https://");
     let source = bench.fresh("tls.txt");
     let mut text = String::new();
-    (0..objects).for_each(|nth| drop(writeln!(text, "{url}/get/{}", name(nth))));
+    for nth in 0..objects {
+        writeln!(text, "{url}/get/{}", name(nth)).ok();
+    }
     std::fs::write(&source, text).map_err(|why| format!("list: {why}"))?;
     let scratch = bench.fresh_folder("out")?;
     let certificate = nginx.certificate();
