@@ -17,12 +17,12 @@ use super::windrow::Binaries;
 const SWEEP: [usize; 10] = [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
 
 /// How long each of them runs, of which the first part does not count.
-const EACH: Duration = Duration::from_millis(2600);
-const WARM: Duration = Duration::from_millis(1000);
+const EACH: Duration = Duration::from_millis(1600);
+const WARM: Duration = Duration::from_millis(800);
 
 /// How long `-c auto` may look, and how long it counts then.
 const FOUND: Duration = Duration::from_secs(10);
-const COUNTED: Duration = Duration::from_secs(10);
+const COUNTED: Duration = Duration::from_secs(6);
 
 /// Between two looks at what it does.
 const LOOK: Duration = Duration::from_millis(500);
@@ -156,11 +156,12 @@ fn told(case: &Case, found: &Found) -> [Row; 2] {
     println!("  --latency {latency} --knee {knee}: sweep {}", list(sweep));
     println!("    auto {} ({connections} connections, {most} at once)", list(curve));
     let reached = reached.map_or_else(|| "never".to_owned(), |at| format!("after {at:.1} s"));
-    let row = |what, figure, target| Row { name: "auto", what, figures: vec![figure], unit: "", target };
+    let row =
+        |what, figure, target| Row { name: "auto", what, figures: vec![figure], unit: "", target };
     [
         row(
             format!(
-                "--latency {latency} --knee {knee}: -c auto from second 10 to 20 / the best of the \
+                "--latency {latency} --knee {knee}: -c auto from second 10 to 16 / the best of the \
                  sweep, -c {best_at} with {best:.0}/s (0.9 of it {reached})"
             ),
             auto / best,

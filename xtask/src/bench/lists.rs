@@ -45,7 +45,9 @@ pub(crate) fn lists(bench: &Bench) -> Result<Vec<Row>, String> {
             (number(&summary, "max_rss_bytes") / MIB, number(&summary, "objects_per_second"));
         println!("  {objects} lines: {peak:.1} MiB, {speed:.0}/s");
         rows.push(row(
-            format!("txt list of {objects}, --pipeline 64, to null, all cores: peak resident memory"),
+            format!(
+                "txt list of {objects}, --pipeline 64, to null, all cores: peak resident memory"
+            ),
             vec![peak],
             "MiB",
             None,
@@ -62,7 +64,8 @@ pub(crate) fn lists(bench: &Bench) -> Result<Vec<Row>, String> {
     let what = format!("growth of memory from {} to {} lines", SIZES[0], SIZES[2]);
     rows.push(row(what, vec![slope], "MiB", Some(Target::Most(16.0))));
 
-    let mut example = vec!["run", "--release", "-q", "-p", "windrow-engine", "--example", "lists", "--"];
+    let mut example =
+        vec!["run", "--release", "-q", "-p", "windrow-engine", "--example", "lists", "--"];
     let lines = bench.counts.list_lines.to_string();
     example.push(&lines);
     example.extend(FORMS.map(|(form, _)| form));

@@ -52,7 +52,8 @@ fn one(bench: &Bench, rate: usize, faults: Option<&str>, with: &str) -> Result<V
     let cpu = number(&summary, "cpu_seconds") / number(&summary, "seconds");
     println!("  {rate}/s{with}: {stats}", stats = number(&stats, "connections"));
     let n = rate as f64;
-    let row = |what: String, figures, unit, target| Row { name: "rate", what, figures, unit, target };
+    let row =
+        |what: String, figures, unit, target| Row { name: "rate", what, figures, unit, target };
     Ok(vec![
         row(
             format!("--rate {rate}/s{with}: most in any second / (1.01 x {rate} + 1)"),

@@ -214,7 +214,8 @@ mod tests {
         let line = row("nginx", &[0.5, 2.0, 1.25], Some(1.25)).markdown("w");
         assert_eq!(line, "| nginx | a / b | 1.25 us (0.500-2.00) | <= 1.25 us | yes | w |");
         assert!(row("nginx", &[1.26], Some(1.25)).markdown("w").contains("**no**"));
-        let least = |figure| Row { target: Some(Target::Least(0.9)), ..row("rate", &[figure], None) };
+        let least =
+            |figure| Row { target: Some(Target::Least(0.9)), ..row("rate", &[figure], None) };
         assert!(least(0.91).markdown("w").contains("| >= 0.9 us | yes |"));
         assert!(least(0.89).markdown("w").contains("**no**"));
     }

@@ -11,8 +11,14 @@ use super::windrow::Binaries;
 const RATES: [usize; 3] = [100, 1_000, 10_000];
 
 /// How servers count, and what they say.
-const WAYS: [&str; 6] =
-    ["", ",window", ",sliding", ",retry-after=1", ",window,retry-after=1", ",sliding,retry-after=1"];
+const WAYS: [&str; 6] = [
+    "",
+    ",window",
+    ",sliding",
+    ",retry-after=1",
+    ",window,retry-after=1",
+    ",sliding,retry-after=1",
+];
 
 /// When it should have settled, and when it is stopped.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -25,7 +31,8 @@ struct Job {
     destination: PathBuf,
 }
 
-struct Result_ {
+/// What came of it.
+struct Settled {
     goodput: f64,
     refused: f64,
     connections: f64,
@@ -43,7 +50,13 @@ pub(crate) fn throttle(bench: &Bench) -> Result<Vec<Row>, String> {
     let binaries = &bench.binaries;
     let dear = RATES[RATES.len() - 1];
     let (mut rows, mut batches) = (Vec::new(), Vec::new());
-    batches.push(RATES.iter().filter(|&&rate| rate < dear).flat_map(|&rate| WAYS.map(|way| job(rate, way))).collect());
+    batches.push(
+        RATES
+            .iter()
+            .filter(|&&rate| rate < dear)
+            .flat_map(|&rate| WAYS.map(|way| job(rate, way)))
+            .collect(),
+    );
     for pair in WAYS.chunks(2) {
         batches.push(pair.iter().map(|&way| job(dear, way)).collect::<Vec<_>>());
     }
@@ -60,7 +73,7 @@ pub(crate) fn throttle(bench: &Bench) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-fn one(binaries: &Binaries, job: &Job) -> Result<Result_, String> {
+fn one(binaries: &Binaries, job: &Job) -> Result<Settled, String> {
     let objects = job.rate * 45;
     let allow = format!("{}/s{}", job.rate, job.way);
     let server = serve(binaries, objects, &["--allow", &allow, "--threads", "1"])?;
@@ -83,7 +96,7 @@ fn one(binaries: &Binaries, job: &Job) -> Result<Result_, String> {
     let good = to.good - from.good;
     let refused = to.refused - from.refused;
     let each = told.windows(2).zip(times.windows(2));
-    Ok(Result_ {
+    Ok(Settled {
         goodput: good / (times[last] - times[settled]) / job.rate as f64,
         refused: refused / (good + refused).max(1.0),
         connections: to.connections - last as f64,
@@ -93,8 +106,8 @@ fn one(binaries: &Binaries, job: &Job) -> Result<Result_, String> {
     })
 }
 
-fn told(job: &Job, result: Result_) -> [Row; 2] {
-    let Result_ { goodput, refused, connections, each_second } = result;
+fn told(job: &Job, result: Settled) -> [Row; 2] {
+    let Settled { goodput, refused, connections, each_second } = result;
     let reached = each_second.iter().position(|&share| share >= 0.9);
     let reached = reached.map_or_else(|| "never".to_owned(), |at| format!("in second {}", at + 1));
     println!("  --allow {}/s{}: 0.9 {reached}, {connections} connections", job.rate, job.way);

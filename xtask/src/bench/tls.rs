@@ -31,7 +31,8 @@ pub(crate) fn tls(bench: &Bench) -> Result<Vec<Row>, String> {
     let number = objects.to_string();
 
     let windrow = |http2: bool| {
-        let mut args = vec!["--format", "null", "-c", "64", "--cores", "1", "--cacert", &certificate];
+        let mut args =
+            vec!["--format", "null", "-c", "64", "--cores", "1", "--cacert", &certificate];
         args.extend(http2.then_some("--http2"));
         let get = Get {
             binaries: &bench.binaries,

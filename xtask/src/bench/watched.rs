@@ -52,7 +52,8 @@ pub(crate) fn stats(url: &str, arrivals: bool) -> Result<Value, String> {
     let mut stream = std::net::TcpStream::connect(host).map_err(|why| fail(&why))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(|why| fail(&why))?;
     let query = if arrivals { "?arrivals=1" } else { "" };
-    let request = format!("GET /-/stats{query} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET /-/stats{query} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(|why| fail(&why))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(|why| fail(&why))?;
