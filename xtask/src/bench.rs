@@ -5,12 +5,19 @@
 //! Every small file goes into a new folder and everything is deleted at the very end, because
 //! creating files right after a mass delete costs several times as much.
 
+mod auto;
 mod child;
 mod create;
 mod files;
+mod lists;
 mod nginx;
+mod peers;
+mod rate;
 mod report;
 mod speed;
+mod throttle;
+mod tls;
+mod watched;
 mod whole;
 mod windrow;
 
@@ -32,13 +39,19 @@ pub(crate) use windrow::target_folder;
 type Measure = fn(&Bench) -> Result<Vec<Row>, String>;
 
 /// Rows in running order: those that make small files first, nothing is deleted before them.
-const ROWS: [(&str, Needs, Measure); 6] = [
+const ROWS: [(&str, Needs, Measure); 12] = [
     ("nginx", Needs { windrow: true, nginx: true, rest: false }, speed::nginx),
     ("files", Needs { windrow: true, nginx: true, rest: true }, files::files),
     ("ways", Needs { windrow: false, nginx: false, rest: true }, files::ways),
+    ("peers", Needs { windrow: true, nginx: true, rest: true }, peers::peers),
     ("pipeline", Needs { windrow: true, nginx: false, rest: false }, speed::pipeline),
     ("demo", Needs { windrow: true, nginx: false, rest: false }, whole::demo),
     ("memory", Needs { windrow: true, nginx: false, rest: false }, whole::memory),
+    ("rate", Needs { windrow: true, nginx: false, rest: false }, rate::rate),
+    ("throttle", Needs { windrow: true, nginx: false, rest: false }, throttle::throttle),
+    ("auto", Needs { windrow: true, nginx: false, rest: false }, auto::auto),
+    ("lists", Needs { windrow: true, nginx: false, rest: false }, lists::lists),
+    ("tls", Needs { windrow: true, nginx: true, rest: false }, tls::tls),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +75,13 @@ struct Counts {
     pipeline: usize,
     demo: usize,
     memory: [usize; 2],
+    rate_seconds: usize,
+    /// Lines of the longest list.
+    list: usize,
+    /// Lines that the reader alone is given.
+    list_lines: usize,
+    tls: usize,
+    peers: usize,
 }
 
 const FULL: Counts = Counts {
@@ -73,6 +93,11 @@ const FULL: Counts = Counts {
     pipeline: 2_000_000,
     demo: 10_000_000,
     memory: [1_000_000, 10_000_000],
+    rate_seconds: 8,
+    list: 10_000_000,
+    list_lines: 3_000_000,
+    tls: 300_000,
+    peers: 100_000,
 };
 
 const QUICK: Counts = Counts {
@@ -84,6 +109,11 @@ const QUICK: Counts = Counts {
     pipeline: 100_000,
     demo: 200_000,
     memory: [50_000, 200_000],
+    rate_seconds: 3,
+    list: 200_000,
+    list_lines: 200_000,
+    tls: 20_000,
+    peers: 5_000,
 };
 
 /// Rounds of a full run; the figure is their middle.

@@ -35,7 +35,8 @@ cargo xtask COMMAND
   bench [--quick] [--only ROW] [--dir DIR] [--rounds N] [--windrow FILE]
         [--install] [--no-write]
                                   measure, print the table, write it into docs/BENCHMARKS.md;
-                                  ROW is one of nginx pipeline files ways demo memory.
+                                  ROW is one of nginx files ways peers pipeline demo memory
+                                  rate throttle auto lists tls.
                                   --quick: small counts, one round, nothing written.
                                   --dir: where the measured output goes (a real file system;
                                   default a folder under the target directory).

@@ -33,8 +33,15 @@ pub(crate) struct Row {
     /// One figure per round.
     pub(crate) figures: Vec<f64>,
     pub(crate) unit: &'static str,
-    /// The most that the median may be; `None` for figures that only explain others.
-    pub(crate) target: Option<f64>,
+    /// What the median may be; `None` for figures that only explain others.
+    pub(crate) target: Option<Target>,
+}
+
+/// A bound that a median keeps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    Most(f64),
+    Least(f64),
 }
 
 impl Row {
@@ -47,8 +54,11 @@ impl Row {
         let (target, met) = match self.target {
             None => (String::new(), ""),
             Some(target) => {
-                let met = if middle <= target { "yes" } else { "**no**" };
-                (format!("<= {target}{unit}"), met)
+                let (sign, bound, met) = match target {
+                    Target::Most(bound) => ("<=", bound, middle <= bound),
+                    Target::Least(bound) => (">=", bound, middle >= bound),
+                };
+                (format!("{sign} {bound}{unit}"), if met { "yes" } else { "**no**" })
             }
         };
         let Self { name, what, .. } = self;
@@ -181,7 +191,8 @@ fn merged(old: &str, rows: &[Row], machine: &Machine) -> Result<String, String> 
 mod tests {
     use super::*;
 
-    fn row(name: &'static str, figures: &[f64], target: Option<f64>) -> Row {
+    fn row(name: &'static str, figures: &[f64], most: Option<f64>) -> Row {
+        let target = most.map(Target::Most);
         Row { name, what: "a / b".to_owned(), figures: figures.to_vec(), unit: "us", target }
     }
 
@@ -203,6 +214,10 @@ mod tests {
         let line = row("nginx", &[0.5, 2.0, 1.25], Some(1.25)).markdown("w");
         assert_eq!(line, "| nginx | a / b | 1.25 us (0.500-2.00) | <= 1.25 us | yes | w |");
         assert!(row("nginx", &[1.26], Some(1.25)).markdown("w").contains("**no**"));
+        let least =
+            |figure| Row { target: Some(Target::Least(0.9)), ..row("rate", &[figure], None) };
+        assert!(least(0.91).markdown("w").contains("| >= 0.9 us | yes |"));
+        assert!(least(0.89).markdown("w").contains("**no**"));
     }
 
     #[test]

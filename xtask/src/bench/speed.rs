@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Bench;
 use super::child::CLIENT_CORE;
 use super::nginx::{Nginx, wrk_us};
-use super::report::Row;
+use super::report::{Row, Target};
 use super::windrow::{Get, serve};
 
 /// For one `windrow get`; far more than any takes.
@@ -48,7 +48,7 @@ pub(crate) fn nginx(bench: &Bench) -> Result<Vec<Row>, String> {
     };
     let what = "nginx, 64 in flight, 1 core, to tar: client CPU per object / wrk's per request";
     Ok(vec![
-        row(what, ratio, "", Some(1.0)),
+        row(what, ratio, "", Some(Target::Most(1.0))),
         row("the same: windrow's CPU per object", ours, "us", None),
         row("the same: wrk's CPU per request", theirs, "us", None),
         row("the same: windrow's objects per second", speed, "", None),
@@ -98,7 +98,7 @@ pub(crate) fn pipeline(bench: &Bench) -> Result<Vec<Row>, String> {
     };
     let what = "`windrow serve`, `--pipeline 64`, 1 core, to tar: client CPU per object";
     Ok(vec![
-        row(what, tar, Some(1.5)),
+        row(what, tar, Some(Target::Most(1.5))),
         row("the same with `--format null`", null, None),
         row("the same: the server's CPU per request", served, None),
     ])

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Bench;
 use super::child::measure;
-use super::report::Row;
+use super::report::{Row, Target};
 use super::windrow::{Get, serve};
 
 /// For one run over ten million objects; several times the target.
@@ -56,7 +56,7 @@ pub(crate) fn memory(bench: &Bench) -> Result<Vec<Row>, String> {
         what,
         figures,
         unit: "MiB",
-        target: Some(target),
+        target: Some(Target::Most(target)),
     };
     let how = format!("`--format {format} --pipeline 64`, all cores");
     Ok(vec![
@@ -87,6 +87,6 @@ pub(crate) fn demo(bench: &Bench) -> Result<Vec<Row>, String> {
         figures: seconds,
         unit: "s",
         // Stated for the full size; a quick run's is no figure.
-        target: (objects == super::FULL.demo).then_some(60.0),
+        target: (objects == super::FULL.demo).then_some(Target::Most(60.0)),
     }])
 }

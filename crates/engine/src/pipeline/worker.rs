@@ -228,7 +228,10 @@ impl Worker {
         let (sum, least) = std::mem::take(&mut self.latencies);
         let counters = &self.report.cores[self.core];
         counters.latency.add(u64::try_from(sum.as_nanos()).unwrap_or(u64::MAX));
-        crowd.tell(self.core, least, std::mem::take(&mut self.held_back));
+        // Links whose answers take long do not ask between two of them: nobody is turned away, and
+        // the limit holds all the same.
+        let full = self.under_way >= self.limit;
+        crowd.tell(self.core, least, std::mem::take(&mut self.held_back) || full);
         if self.core == 0 {
             crowd.tick(now, &self.report);
         }
