@@ -166,7 +166,7 @@ fn the_earliest_deadline_goes_first_and_a_forecast_is_told() {
     server.until_asked("/", 1);
     running.until_stderr("the forecast", |said| said.contains("the first expires in 21 h "));
     gate.open();
-    let done = running.finish().complete(60);
+    running.finish().complete(60);
     let targets = server.targets("/");
     let expires = |target: &String| -> Option<u64> {
         target.split_once("Expires=")?.1.split_once('&')?.0.parse().ok()
