@@ -23,6 +23,8 @@ pub(super) struct Watchmaker {
     clock: Arc<ClockOffset>,
     /// The servers' time as of the last tick, in milliseconds since 1970.
     now: u64,
+    /// The servers' clocks are in that.
+    sure: bool,
     at: Instant,
     /// What an answer takes, as a moving average.
     typical: Duration,
@@ -43,6 +45,7 @@ impl Watchmaker {
         let mut own = Self {
             clock,
             now: 0,
+            sure: false,
             at: now,
             typical: Duration::ZERO,
             next: now,
@@ -59,7 +62,9 @@ impl Watchmaker {
     pub(super) fn tick(&mut self, now: Instant) {
         let local = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let local = i64::try_from(local.as_millis()).unwrap_or(i64::MAX);
-        let corrected = local.saturating_add(self.clock.offset_ms().unwrap_or(0));
+        let offset = self.clock.offset_ms();
+        self.sure = offset.is_some();
+        let corrected = local.saturating_add(offset.unwrap_or(0));
         (self.now, self.at) = (u64::try_from(corrected).unwrap_or(0), now);
     }
 
@@ -78,7 +83,8 @@ impl Watchmaker {
         if !self.is_over(expiry) {
             return None;
         }
-        if self.clock.known() || self.at.saturating_duration_since(since) > CLOCK_TRUST {
+        // Not `clock.known()`: what another core learned since the last tick is not in `now`.
+        if self.sure || self.at.saturating_duration_since(since) > CLOCK_TRUST {
             return Some(Time::Over);
         }
         // A server that is asked twice in a second says the same twice.
