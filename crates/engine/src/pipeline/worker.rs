@@ -230,8 +230,7 @@ impl Worker {
         counters.latency.add(u64::try_from(sum.as_nanos()).unwrap_or(u64::MAX));
         // Links whose answers take long do not ask between two of them: nobody is turned away, and
         // the limit holds all the same.
-        let full = self.under_way >= self.limit;
-        crowd.tell(self.core, least, std::mem::take(&mut self.held_back) || full);
+        crowd.tell(self.core, least, std::mem::take(&mut self.held_back));
         if self.core == 0 {
             crowd.tick(now, &self.report);
         }
