@@ -320,7 +320,7 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NameArg {
-    /// HOST[:PORT]/PATH[?QUERY], without what signs it
+    /// HOST:PORT/PATH?QUERY, without what signs it
     Url,
     /// The position in the list, from 0 on, in 12 digits, and the URL's extension
     Ordinal,

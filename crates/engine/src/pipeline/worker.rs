@@ -230,7 +230,8 @@ impl Worker {
         counters.latency.add(u64::try_from(sum.as_nanos()).unwrap_or(u64::MAX));
         // Links whose answers take long do not ask between two of them: nobody is turned away, and
         // the limit holds all the same.
-        crowd.tell(self.core, least, std::mem::take(&mut self.held_back));
+        let full = self.under_way >= self.limit;
+        crowd.tell(self.core, least, std::mem::take(&mut self.held_back) || full);
         if self.core == 0 {
             crowd.tick(now, &self.report);
         }
