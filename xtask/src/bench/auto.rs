@@ -78,7 +78,7 @@ pub(crate) fn auto(bench: &Bench) -> Result<Vec<Row>, String> {
             .map(|case| Ok((case, bench.fresh_folder("auto")?)))
             .collect::<Result<_, String>>()?;
         let found: Vec<_> = std::thread::scope(|scope| {
-            let run = |(case, folder)| scope.spawn(move || one(binaries, case, folder));
+            let run = |(case, folder)| scope.spawn(move || one(binaries, case, &folder));
             let all: Vec<_> = folders.into_iter().map(run).collect();
             all.into_iter().map(|one| one.join().unwrap_or_else(|_| Err("panic".into()))).collect()
         });
@@ -89,7 +89,7 @@ pub(crate) fn auto(bench: &Bench) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-fn one(binaries: &Binaries, case: &Case, folder: PathBuf) -> Result<Found, String> {
+fn one(binaries: &Binaries, case: &Case, folder: &Path) -> Result<Found, String> {
     let server = |seconds: usize| {
         let objects = case.rate * seconds;
         let args = ["--latency", case.latency, "--knee", case.knee];

@@ -72,7 +72,7 @@ fn command(
     url: &str,
     objects: usize,
     out: &Path,
-    list: &PathBuf,
+    list: &Path,
 ) -> Result<Command, String> {
     let program = what.split(' ').next().unwrap_or_default();
     let mut text = String::from(if program == "img2dataset" { "url\n" } else { "" });
