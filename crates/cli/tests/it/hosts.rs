@@ -160,13 +160,14 @@ fn a_host_that_hangs_does_not_hold_the_others() {
     });
     let (_server, port) = everywhere();
     let place = Place::new();
-    // Many of the one that hangs first: more than there are requests under way (8).
-    let first = (0..100).map(|number| (format!("{}/{number}", hangs.url()), format!("h{number}")));
-    let source = list(&place, first.chain(rows(port).take(300)).collect::<Vec<_>>());
+    // Many of the one that hangs first: more than there are requests under way (8). All in one lease:
+    // what comes when it has all of them already does wait.
+    let first = (0..60).map(|number| (format!("{}/{number}", hangs.url()), format!("h{number}")));
+    let source = list(&place, first.chain(rows(port).take(150)).collect::<Vec<_>>());
     let mut get = get_list(&place, &source).args(["--progress", "none"]).start();
     let done = |out: &std::path::Path| {
         let found = windrow_testkit::Tree::read(out).without(".windrow");
-        found.objects().len() >= 300
+        found.objects().len() >= 150
     };
     let out = place.at("out");
     let all = windrow_testkit::wait::within(std::time::Duration::from_secs(20), || {
@@ -174,6 +175,6 @@ fn a_host_that_hangs_does_not_hold_the_others() {
     });
     assert!(!get.has_ended());
     gate.open();
-    let finished = get.finish().complete(400);
+    let finished = get.finish().complete(210);
     assert!(all.is_some(), "the others waited: {:#}", finished.summary());
 }
