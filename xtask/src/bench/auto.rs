@@ -3,7 +3,7 @@
 //! Servers that are waited for cost next to no CPU, so that many are measured at once; those that
 //! answer at once are measured alone.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;

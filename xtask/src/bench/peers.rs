@@ -1,7 +1,7 @@
 //! The same list of URLs with other programs that fetch lists.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -84,7 +84,8 @@ fn command(
         }
         .ok();
     }
-    let list = if program == "img2dataset" { list.with_extension("csv") } else { list.clone() };
+    let list =
+        if program == "img2dataset" { list.with_extension("csv") } else { list.to_path_buf() };
     std::fs::write(&list, text).map_err(|why| format!("list: {why}"))?;
     let mut command = Command::new(program);
     match program {

@@ -16,7 +16,7 @@ fn get(place: &Place, source: &str, authority: &Authority) -> Windrow {
 /// Settings that have nginx write down in which protocol it was asked.
 fn recorded(place: &Place) -> (String, String) {
     let log = place.at("protocols").to_string_lossy().into_owned();
-    ("log_format protocol '$server_protocol';".to_owned(), format!("access_log {log} protocol;"))
+    ("log_format protocol '$server_protocol';".into(), format!("access_log {log} protocol;"))
 }
 
 /// How many requests nginx answered in this protocol, and how many in others.
@@ -48,6 +48,7 @@ fn two_thousand_objects_however_the_server_bounds_a_connection() {
             relay.connections(),
             done.summary()["seconds"]
         );
+        // Nobody closed one: each of the requests under way (8) may have opened its own.
         if settings.is_empty() {
             assert!(relay.connections() <= 8, "{} connections", relay.connections());
         }
