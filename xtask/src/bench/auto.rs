@@ -3,7 +3,7 @@
 //! Servers that are waited for cost next to no CPU, so that many are measured at once; those that
 //! answer at once are measured alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -78,7 +78,8 @@ pub(crate) fn auto(bench: &Bench) -> Result<Vec<Row>, String> {
             .map(|case| Ok((case, bench.fresh_folder("auto")?)))
             .collect::<Result<_, String>>()?;
         let found: Vec<_> = std::thread::scope(|scope| {
-            let run = |(case, folder)| scope.spawn(move || one(binaries, case, &folder));
+            let run =
+                |(case, folder): (_, PathBuf)| scope.spawn(move || one(binaries, case, &folder));
             let all: Vec<_> = folders.into_iter().map(run).collect();
             all.into_iter().map(|one| one.join().unwrap_or_else(|_| Err("panic".into()))).collect()
         });
