@@ -88,6 +88,8 @@ pub struct Report {
     pub cores: Vec<CoreCounters>,
     /// Tasks that the source gave.
     pub listed: AtomicU64,
+    /// Requests that may be in flight, where their number is found while the run goes on.
+    pub concurrency: AtomicU64,
     /// Whether the source has no more.
     pub listing_done: AtomicBool,
     /// Pages of the listing.
@@ -113,6 +115,7 @@ impl Report {
         Self {
             cores: (0..cores).map(|_| CoreCounters::default()).collect(),
             listed: AtomicU64::new(before.listed),
+            concurrency: AtomicU64::new(0),
             listing_done: AtomicBool::new(false),
             pages: AtomicU64::new(before.pages),
             skipped: AtomicU64::new(before.skipped),

@@ -159,7 +159,7 @@ fn a_list_that_changed() {
         let middle = format!("{}/get/n1700\n", server.url());
         place.file("l.txt", all.replace(&late, "").replace(&middle, &format!("{late}{middle}")));
         let done = get().run().expect(0).sum_holds();
-        let done = done.says(["the listing changed"]);
+        let done = done.says(["the list changed"]);
         done.figures_are([("stored", 2500), ("failed", 0), ("pending", 0)]);
         assert_eq!(server.targets("/get/").len() as u64 - before, 2500 - first);
         assert_same(&stored(&done), &by_url(&server.url(), &site.objects()));

@@ -60,7 +60,7 @@ fn every_setting_gives_the_same_objects() {
                 let get = get.args(["--pipeline", pipeline, "-c", concurrency]);
                 let done = get.run().complete(corpus.count);
                 assert_eq!(all_right(&corpus, &stored(&done)), corpus.count);
-                let most: u64 = if concurrency == "auto" { 64 * 5 * 4 } else { 3 };
+                let most: u64 = if concurrency == "auto" { 64 * 5 * 4 * 4 } else { 3 };
                 assert!(done.figure("concurrency") <= most, "{:#}", done.summary());
             }
         }

@@ -13,7 +13,9 @@ fn all_is_stored(status: u16, per_second: f64) {
     assert_same(&stored(&done), &objects(&server, &bodies));
     let asked = server.asked();
     let refused = asked.iter().filter(|asked| asked.status == status).count();
-    assert_eq!(asked.len(), 150 + refused);
+    // A server that answers 503 is probed by objects that it had.
+    let probes = usize::try_from(done.figure("probes")).expect("few");
+    assert!((150 + refused..=150 + refused + probes).contains(&asked.len()), "{}", asked.len());
     assert!(refused > 0, "one is refused at least");
     job.keeps_secrets(&done);
 }

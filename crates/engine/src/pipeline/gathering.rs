@@ -82,7 +82,9 @@ impl Gathering {
         };
         (state.completed, state.latency, state.overloads) = (completed, latency, overloads);
         state.crowd.tick(now, tick);
-        self.limit.store(state.crowd.limit(), Ordering::Relaxed);
+        let limit = state.crowd.limit();
+        self.limit.store(limit, Ordering::Relaxed);
+        report.concurrency.store(limit as u64, Ordering::Relaxed);
     }
 
     /// How many requests a core may have under way: at least one.

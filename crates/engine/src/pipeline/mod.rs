@@ -283,7 +283,7 @@ fn conduct(
         latency_us: Latency::of(&latency),
         resumed: record.past().is_some(),
         cores: plan.cores,
-        concurrency: plan.connections * plan.pipeline,
+        concurrency: plan.in_flight(report),
     };
     drop(record);
     let said = error.is_some();

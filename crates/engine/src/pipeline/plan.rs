@@ -1,12 +1,14 @@
 //! What a run is to do, with every choice made.
 
 use super::gathering::Gathering;
+use crate::report::Report;
 use crate::schedule::RetryPolicy;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
 use crate::source::list::ListSpec;
 use crate::wire::{NetworkOptions, Patience};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use windrow_model::limits::{
     AUTO_CONNECTIONS_MOST, AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE,
@@ -315,6 +317,15 @@ impl Plan {
         }
         let most = self.connections * self.pipeline;
         Some(Gathering::new(self.cores, self.start.min(most), self.cores, most))
+    }
+
+    /// Requests in flight, at most, as far as is known.
+    pub(super) fn in_flight(&self, report: &Report) -> usize {
+        let found = usize::try_from(report.concurrency.load(Ordering::Relaxed)).unwrap_or(0);
+        match self.concurrency {
+            Some(_) => self.connections * self.pipeline,
+            None => found.max(self.start.min(self.connections * self.pipeline)),
+        }
     }
 
     /// Connections that read at once, as far as is known.
