@@ -1,6 +1,7 @@
 //! What each form says.
 
 use super::*;
+use windrow_model::limits::LIST_PAGE_OBJECTS;
 use windrow_model::task::{Digest, Expected};
 
 #[test]
@@ -290,9 +291,9 @@ fn a_sample_is_a_part_in_order() {
         assert!(some.iter().all(|entry| rest.any(|other| other == entry)), "in order, each once");
         if count == 1500 {
             let page = List::open(&spec, None).unwrap().page().unwrap().unwrap();
-            assert_eq!(page.sheet.names.len(), 1000);
+            assert_eq!(page.sheet.names.len(), LIST_PAGE_OBJECTS);
             let mut again = List::open(&spec, page.next.as_deref()).unwrap();
-            assert_eq!(read(&mut again).0, some[1000..]);
+            assert_eq!(read(&mut again).0, some[LIST_PAGE_OBJECTS..]);
         }
     }
     spec.sample = Some(Sample { count: 25_000, seed: 9 });
