@@ -336,7 +336,7 @@ pub const RATE_MAX: f64 = 1e7;
 /// How late a request may start and its successors still keep to the old slots. Timers have
 /// milliseconds; and a window of 1 s may hold so much more than a second's worth, of which the
 /// promise of 1 % leaves 2 ms for what happens between the grant and the wire.
-pub const RATE_LATE: Duration = Duration::from_millis(8);
+pub const RATE_LATE: Duration = Duration::from_millis(7);
 
 /// The same for bytes, which are paid for afterwards.
 pub const BYTE_RATE_LATE: Duration = Duration::from_millis(40);
