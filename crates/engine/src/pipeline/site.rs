@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use windrow_model::Error;
 use windrow_model::limits::ORIGINS;
-use windrow_model::url;
+use windrow_model::url::{self, Scheme};
 
 /// What one core has beside a server's tasks.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Here {
     pub(super) bare: Template,
     /// Links that have a connection, or try to have one.
     pub(super) links: usize,
+    /// Whether it speaks HTTP/2, as of the last connection; `None` where that is to be found out.
+    pub(super) http2: Option<bool>,
     /// Its address is a private one, as far as is known.
     pub(super) private: bool,
     /// Of these, such as waited when they were put here.
@@ -137,6 +139,10 @@ impl Sites {
             bare: made(false),
             target: Rc::new(target),
             links: 0,
+            http2: match key.origin.scheme {
+                Scheme::Https if self.plan.network.http2 => None,
+                _ => Some(false),
+            },
             private: false,
             idle: Vec::new(),
         };

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
-use windrow_model::limits::{HEDGE_BYTES, NAME_BYTES, REFERENCE_BYTES};
+use windrow_model::limits::{H2_STREAMS, HEDGE_BYTES, NAME_BYTES, REFERENCE_BYTES};
 use windrow_model::percent::{self, Keep};
 use windrow_model::task::{Details, Expected};
 use windrow_model::{Error, FailedObject, Failure, FailureClass, Lease};
@@ -672,6 +672,13 @@ impl Worker {
                 self.board.came_back(site, now);
                 return None;
             }
+            if place != Some(site) && self.has_enough_connections(site) {
+                self.desk(site).give_back(ticket);
+                if self.board.set_aside(site) {
+                    continue;
+                }
+                return None;
+            }
             // What has no connection yet takes its place when it has one.
             if place == Some(site) && !self.take_slot(site, now) {
                 self.desk(site).give_back(ticket);
@@ -682,6 +689,18 @@ impl Worker {
                 return None;
             }
             return Some((site, self.flight(site, Errand::Object(ticket), now)));
+        }
+    }
+
+    /// Whether another connection would be of no use: those that there are take more requests at
+    /// once, or it is to be seen whether they do.
+    fn has_enough_connections(&mut self, site: SiteId) -> bool {
+        let site = self.board.site(site);
+        let here = &site.extra;
+        match here.http2 {
+            Some(false) => false,
+            Some(true) => here.links * H2_STREAMS > site.desk.out(),
+            None => here.links > 0,
         }
     }
 

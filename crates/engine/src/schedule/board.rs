@@ -422,6 +422,17 @@ impl<X: Keep> Board<X> {
         next
     }
 
+    /// A server is passed over until the next tick, or until something comes back from it. `false`
+    /// where there is no other.
+    pub fn set_aside(&mut self, id: SiteId) -> bool {
+        if self.single && id == 0 {
+            return false;
+        }
+        self.site(id).standing = Standing::Aside;
+        self.turns.retain(|&other| other != id);
+        !self.turns.is_empty()
+    }
+
     /// Has the turn come again of servers whose rates allow more now. Gives when that will be so of
     /// the next.
     pub fn rouse(&mut self, now: Instant) -> Option<Instant> {

@@ -43,8 +43,9 @@ pub trait Work: Exchange {
     /// A link is about to connect to a server: how. To be followed by [`Work::left`].
     fn target(&mut self, place: Self::Place) -> Rc<Target>;
 
-    /// A connection to a server is there; `private` is whether its address is a private one.
-    fn connected(&mut self, place: Self::Place, private: bool);
+    /// A connection to a server is there; `private` is whether its address is a private one,
+    /// `http2` whether many requests go on it at once.
+    fn connected(&mut self, place: Self::Place, private: bool, http2: bool);
 
     /// A link has no connection to a server any more.
     fn left(&mut self, place: Self::Place);
@@ -148,7 +149,7 @@ impl<W: Work> Link<W> {
             let starved = matches!(connected, Err(NoConnection::Starved(_)));
             match connected {
                 Ok(Dialed { stream, private, http2 }) => {
-                    self.work.borrow_mut().connected(place, private);
+                    self.work.borrow_mut().connected(place, private, http2);
                     taken = self.serve(place, stream, http2, first).await;
                 }
                 Err(no) => {

@@ -133,8 +133,15 @@ impl Work for Worker {
         Rc::clone(&here.target)
     }
 
-    fn connected(&mut self, place: SiteId, private: bool) {
-        self.board.site(place).extra.private = private;
+    fn connected(&mut self, place: SiteId, private: bool, http2: bool) {
+        let here = &mut self.board.site(place).extra;
+        here.private = private;
+        let news = here.http2 != Some(http2);
+        here.http2 = Some(http2);
+        if news && !http2 {
+            // Others waited to see whether one connection would do.
+            self.wake();
+        }
     }
 
     fn left(&mut self, place: SiteId) {

@@ -196,7 +196,7 @@ impl Work for Book {
         unreachable!("these tests have their connections made")
     }
 
-    fn connected(&mut self, (): (), _: bool) {}
+    fn connected(&mut self, (): (), _: bool, _: bool) {}
 
     fn left(&mut self, (): ()) {}
 
