@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod corpus;
+pub mod digits;
 pub mod error;
 pub mod limits;
 pub mod name;

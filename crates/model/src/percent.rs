@@ -13,6 +13,15 @@ impl Keep {
     /// The unreserved characters and `/`: for a name that spans several path segments.
     pub const UNRESERVED_AND_SLASH: Keep = Keep::letters_digits_and(b"-._~/");
 
+    /// What may stand in path and query as they are sent; also `%`, so that what is encoded stays.
+    pub const TARGET: Keep = Keep::letters_digits_and(b"!#$%&'()*+,-./:;=?@[]_~");
+
+    /// Whether all of these stay as they are.
+    pub fn all(&self, bytes: &[u8]) -> bool {
+        // Without an early exit: most are short, and nearly all of them do.
+        bytes.iter().fold(true, |all, &byte| all & self.0[byte as usize])
+    }
+
     /// Letters, digits and the bytes of `more`.
     pub const fn letters_digits_and(more: &[u8]) -> Keep {
         let mut keep = [false; 256];
@@ -40,13 +49,23 @@ impl Keep {
 /// A name that is `.` or `..` has its dots encoded as well: RFC 3986 section 5.2.4 lets clients
 /// and servers remove such segments, and then another object would be asked for.
 pub fn encode_into(bytes: &[u8], keep: &Keep, out: &mut Vec<u8>) {
-    if bytes.iter().all(|&b| keep.contains(b)) && !has_dot_segment(bytes) {
+    if !has_dot_segment(bytes) {
+        return escape_into(bytes, keep, out);
+    }
+    let mut no_dots = *keep;
+    no_dots.0[usize::from(b'.')] = false;
+    escape_into(bytes, &no_dots, out);
+}
+
+/// Appends `bytes` to `out`, everything outside `keep` as `%XX`, dots or not: what is a path
+/// already has its segments on purpose.
+pub fn escape_into(bytes: &[u8], keep: &Keep, out: &mut Vec<u8>) {
+    if keep.all(bytes) {
         out.extend_from_slice(bytes);
         return;
     }
-    let dots = has_dot_segment(bytes);
     for &byte in bytes {
-        if keep.contains(byte) && !(dots && byte == b'.') {
+        if keep.contains(byte) {
             out.push(byte);
         } else {
             out.extend_from_slice(&[b'%', HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]);

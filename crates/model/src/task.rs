@@ -238,11 +238,6 @@ impl Lease {
         Some((details, self.position(index)))
     }
 
-    /// Whether two leases are of one page.
-    pub fn shares_page(&self, other: &Lease) -> bool {
-        Arc::ptr_eq(&self.page, &other.page)
-    }
-
     /// Ordinal of the task at `index`.
     ///
     /// # Panics

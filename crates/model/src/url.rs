@@ -3,6 +3,7 @@
 //! Two parsers that read one URL differently are how credentials reach the wrong host; so
 //! everything that windrow asks for passes through here, and what is doubtful is refused.
 
+use crate::percent::{self, Keep};
 use std::fmt;
 
 /// How a server is spoken to.
@@ -176,28 +177,24 @@ pub fn resolve(
             (origin.clone(), format!("{directory}{reference}"))
         }
     };
-    Ok((origin, sendable(&without_dots(&target))))
+    let mut sent = Vec::new();
+    encode_target(without_dots(&target).as_bytes(), &mut sent);
+    // It is ASCII now.
+    Ok((origin, String::from_utf8(sent).unwrap_or_default()))
 }
 
-/// Path and query as they can be sent: beginning with `/`, and what a URL may not have
-/// percent-encoded.
-pub fn sendable(target: &str) -> String {
-    let mut out = Vec::with_capacity(target.len() + 1);
-    if !target.starts_with('/') {
+/// Appends path and query as they can be sent: beginning with `/`, and what a URL may not have
+/// percent-encoded. What is encoded already stays.
+pub fn encode_target(written: &[u8], out: &mut Vec<u8>) {
+    if written.first() != Some(&b'/') {
         out.push(b'/');
     }
-    for &byte in target.as_bytes() {
-        match byte {
-            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0..=b' ' | 0x7F.. => {
-                out.push(b'%');
-                for digit in [byte >> 4, byte & 15] {
-                    out.push(b"0123456789ABCDEF"[usize::from(digit)]);
-                }
-            }
-            _ => out.push(byte),
-        }
-    }
-    String::from_utf8(out).unwrap_or_default()
+    percent::escape_into(written, &Keep::TARGET, out);
+}
+
+/// Whether that changes nothing.
+pub fn is_sendable(written: &[u8]) -> bool {
+    written.first() == Some(&b'/') && Keep::TARGET.all(written)
 }
 
 /// Removes dot segments from a path (RFC 3986 section 5.2.4); the query stays.

@@ -20,7 +20,8 @@
 //!   (`x-amz-request-id`), unless the object is encrypted with a key of KMS or of the client, or
 //!   lies in a directory bucket, whose tags are random.
 
-use super::sum::{Algorithm, Hashers, Sum, hex16, hex32};
+use super::sum::{Algorithm, Hashers, Sum, hex32};
+use windrow_model::digits::hex;
 use windrow_model::limits::BODY_CHECKS;
 use windrow_model::task::Expected;
 use windrow_model::{Failure, FailureClass};
@@ -171,7 +172,7 @@ impl Checks {
 
     fn etag(&mut self, value: &[u8]) {
         if let [b'"', digits @ .., b'"'] = value {
-            self.add(By::Etag, hex16(digits).map(Sum::Md5));
+            self.add(By::Etag, hex(digits).map(Sum::Md5));
         }
     }
 

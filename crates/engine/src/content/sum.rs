@@ -4,6 +4,7 @@ use super::crc64;
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
+use windrow_model::digits::base64;
 use windrow_model::task::Digest;
 
 /// The algorithms that are compared.
@@ -146,53 +147,6 @@ impl Hashers {
     }
 }
 
-/// Exactly `N` bytes in base64 (RFC 4648 section 4): padded, nothing around them, and no bit set
-/// that belongs to no byte.
-pub(super) fn base64<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let padding = (3 - N % 3) % 3;
-    if text.len() != N.div_ceil(3) * 4 {
-        return None;
-    }
-    let (digits, equals) = text.split_at(text.len() - padding);
-    if equals.iter().any(|&b| b != b'=') {
-        return None;
-    }
-    let (mut bits, mut count, mut at) = (0_u32, 0, 0);
-    for &digit in digits {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            *bytes.get_mut(at)? = (bits >> count) as u8;
-            bits &= (1 << count) - 1;
-            at += 1;
-        }
-    }
-    (bits == 0).then_some(bytes)
-}
-
-/// Exactly 32 hexadecimal digits.
-pub(super) fn hex16(text: &[u8]) -> Option<[u8; 16]> {
-    let mut bytes = [0; 16];
-    if text.len() != 32 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_chunks::<2>().0) {
-        let digit = |b: u8| char::from(b).to_digit(16);
-        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-    }
-    Some(bytes)
-}
-
 /// 1 to 8 hexadecimal digits.
 pub(super) fn hex32(text: &[u8]) -> Option<u32> {
     if !(1..=8).contains(&text.len()) {
@@ -204,6 +158,7 @@ pub(super) fn hex32(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use windrow_model::digits::hex;
 
     #[test]
     fn base64_is_read_strictly() {
@@ -222,9 +177,9 @@ mod tests {
 
     #[test]
     fn hexadecimal_is_read_strictly() {
-        assert_eq!(hex16(b"d41d8cd98f00b204e9800998ECF8427E"), Some(Md5::digest(b"").into()));
-        assert_eq!(hex16(b"d41d8cd98f00b204e9800998ecf8427"), None);
-        assert_eq!(hex16(b"d41d8cd98f00b204e9800998ecf8427g"), None);
+        assert_eq!(hex::<16>(b"d41d8cd98f00b204e9800998ECF8427E"), Some(Md5::digest(b"").into()));
+        assert_eq!(hex::<16>(b"d41d8cd98f00b204e9800998ecf8427"), None);
+        assert_eq!(hex::<16>(b"d41d8cd98f00b204e9800998ecf8427g"), None);
         assert_eq!(hex32(b"0a72a4df"), Some(0x0A72_A4DF));
         assert_eq!(hex32(b"A"), Some(10));
         assert_eq!(hex32(b""), None);

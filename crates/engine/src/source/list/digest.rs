@@ -1,5 +1,6 @@
 //! Checksums and sizes as they stand in a list.
 
+use windrow_model::digits::{base64, hex};
 use windrow_model::task::Digest;
 
 /// Which checksum a column holds.
@@ -58,57 +59,21 @@ pub(super) fn size(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// `N` bytes: the length of the text tells the two notations apart.
+/// `N` bytes: the length of the text tells the two notations apart. Base64 may do without its
+/// padding.
 fn bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut out = [0; N];
+    // As long as any digest of a list.
+    let mut padded = [b'='; 64];
     if text.len() == 2 * N
-        && let Some(()) = hex(text, &mut out)
+        && let Some(bytes) = hex(text)
     {
-        return Some(out);
+        return Some(bytes);
     }
-    let mut end = text.len();
-    while end > 0 && text[end - 1] == b'=' && text.len() - end < 2 {
-        end -= 1;
+    if text.ends_with(b"=") {
+        return base64(text);
     }
-    // Either no padding at all, or up to a multiple of four.
-    if end != text.len() && !text.len().is_multiple_of(4) {
-        return None;
-    }
-    base64(&text[..end], &mut out).map(|()| out)
-}
-
-fn hex(text: &[u8], out: &mut [u8]) -> Option<()> {
-    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        let digit = |c: u8| char::from(c).to_digit(16);
-        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
-    }
-    Some(())
-}
-
-fn base64(text: &[u8], out: &mut [u8]) -> Option<()> {
-    if text.len() != (out.len() * 8).div_ceil(6) {
-        return None;
-    }
-    let (mut bits, mut held) = (0_u32, 0);
-    let mut out = out.iter_mut();
-    for &c in text {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xFFFF;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            *out.next()? = (bits >> held & 0xFF) as u8;
-        }
-    }
-    // What is left of the last character says nothing, and so has to be 0.
-    (bits & ((1 << held) - 1) == 0).then_some(())
+    padded.get_mut(..text.len())?.copy_from_slice(text);
+    base64(padded.get(..text.len().next_multiple_of(4))?)
 }
 
 #[cfg(test)]

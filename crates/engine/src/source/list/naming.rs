@@ -27,41 +27,6 @@ use windrow_model::percent;
 use windrow_model::url::{Origin, Scheme};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Which bytes stay as they are in a target.
-const STAYS: [bool; 256] = {
-    let mut stays = [false; 256];
-    let mut byte = 0x21;
-    while byte < 0x7F {
-        stays[byte] =
-            !matches!(byte as u8, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
-        byte += 1;
-    }
-    stays
-};
-
-/// Whether a target can be sent as it is written.
-pub(super) fn is_plain(written: &[u8]) -> bool {
-    // Without an early exit this is vectorised or at least never mispredicted.
-    written.first() == Some(&b'/')
-        && written.iter().fold(true, |plain, &byte| plain & STAYS[byte as usize])
-}
-
-/// Writes a target as it is sent. `written` is empty or begins with `/` or `?`.
-pub(super) fn encode_target(written: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    if written.first() != Some(&b'/') {
-        out.push(b'/');
-    }
-    for &byte in written {
-        match STAYS[byte as usize] {
-            true => out.push(byte),
-            false => {
-                out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }
-        }
-    }
-}
-
 /// What a name begins with: host and port.
 pub(super) fn head(origin: &Origin, out: &mut Vec<u8>) {
     let host = &origin.host;
@@ -267,7 +232,7 @@ fn hide(parameter: &[u8], kind: Kind, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use windrow_model::url::Parts;
+    use windrow_model::url::{Parts, encode_target};
 
     fn name(url: &str) -> String {
         let parts = Parts::of(url).unwrap();

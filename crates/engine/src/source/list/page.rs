@@ -9,7 +9,7 @@ use windrow_model::limits::{
     HOST_BYTES, LIST_PAGE_BYTES, LIST_PAGE_OBJECTS, LIST_URL_BYTES, NAME_BYTES,
 };
 use windrow_model::task::{Details, Expected, Malformed};
-use windrow_model::url::Parts;
+use windrow_model::url::{Parts, encode_target, is_sendable};
 
 /// What a row says of an object.
 #[derive(Debug, Clone, Copy)]
@@ -209,11 +209,11 @@ impl Page {
                 _ => None,
             },
         };
-        let target = match naming::is_plain(written) {
+        let target = match is_sendable(written) {
             true => written,
             false => {
                 self.target.clear();
-                naming::encode_target(written, &mut self.target);
+                encode_target(written, &mut self.target);
                 &self.target
             }
         };
