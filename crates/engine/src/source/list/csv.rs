@@ -8,7 +8,7 @@
 use super::columns::Columns;
 use super::page::{Name, Page, Row, Size};
 use super::text::{Ahead, Text};
-use super::{ListSpec, Rows, txt};
+use super::{ListSpec, TextRows, txt};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 use windrow_model::Error;
 use windrow_model::limits::LIST_LINE_BYTES;
@@ -200,7 +200,19 @@ impl Csv {
     }
 }
 
-impl Rows for Csv {
+impl TextRows for Csv {
+    fn text(&self) -> &Text {
+        &self.text
+    }
+
+    fn text_mut(&mut self) -> &mut Text {
+        &mut self.text
+    }
+
+    fn is_none(line: &[u8]) -> bool {
+        is_blank(line)
+    }
+
     fn read(&mut self, page: &mut Page) -> Result<bool, Error> {
         while !page.is_full() {
             if !page.is_empty() && self.text.would_wait() {
@@ -241,21 +253,5 @@ impl Rows for Csv {
             page.take(bytes);
         }
         Ok(true)
-    }
-
-    fn more(&mut self) -> Result<bool, Error> {
-        txt::skip(&mut self.text, is_blank)
-    }
-
-    fn jump(&mut self, offset: u64, lines: u64) -> Result<(), Error> {
-        self.text.jump(offset, lines)
-    }
-
-    fn at(&self) -> (u64, u64) {
-        (self.text.offset(), self.text.lines())
-    }
-
-    fn is_live(&self) -> bool {
-        self.text.is_live()
     }
 }

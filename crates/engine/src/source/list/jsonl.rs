@@ -8,7 +8,7 @@
 use super::columns::{missing, url_rank};
 use super::page::{Name, Page, Row, Size};
 use super::text::{Ahead, Text};
-use super::{ListSpec, Rows, txt};
+use super::{ListSpec, TextRows, txt};
 use serde::de::{Deserialize, DeserializeSeed};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -184,7 +184,19 @@ impl Keys {
     }
 }
 
-impl Rows for Jsonl {
+impl TextRows for Jsonl {
+    fn text(&self) -> &Text {
+        &self.text
+    }
+
+    fn text_mut(&mut self) -> &mut Text {
+        &mut self.text
+    }
+
+    fn is_none(line: &[u8]) -> bool {
+        is_blank(line)
+    }
+
     fn read(&mut self, page: &mut Page) -> Result<bool, Error> {
         let text = &mut self.text;
         while !page.is_full() {
@@ -210,22 +222,6 @@ impl Rows for Jsonl {
             }
         }
         Ok(true)
-    }
-
-    fn more(&mut self) -> Result<bool, Error> {
-        txt::skip(&mut self.text, is_blank)
-    }
-
-    fn jump(&mut self, offset: u64, lines: u64) -> Result<(), Error> {
-        self.text.jump(offset, lines)
-    }
-
-    fn at(&self) -> (u64, u64) {
-        (self.text.offset(), self.text.lines())
-    }
-
-    fn is_live(&self) -> bool {
-        self.text.is_live()
     }
 }
 

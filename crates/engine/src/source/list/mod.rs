@@ -113,6 +113,43 @@ trait Rows: Send {
     fn is_live(&self) -> bool;
 }
 
+/// Objects that stand in lines of text.
+trait TextRows: Send {
+    /// The text.
+    fn text(&self) -> &Text;
+
+    /// See [`TextRows::text`].
+    fn text_mut(&mut self) -> &mut Text;
+
+    /// Whether a line is no object, and not malformed either.
+    fn is_none(line: &[u8]) -> bool;
+
+    /// See [`Rows::read`].
+    fn read(&mut self, page: &mut Page) -> Result<bool, Error>;
+}
+
+impl<T: TextRows> Rows for T {
+    fn read(&mut self, page: &mut Page) -> Result<bool, Error> {
+        TextRows::read(self, page)
+    }
+
+    fn more(&mut self) -> Result<bool, Error> {
+        txt::skip(self.text_mut(), T::is_none)
+    }
+
+    fn jump(&mut self, offset: u64, lines: u64) -> Result<(), Error> {
+        self.text_mut().jump(offset, lines)
+    }
+
+    fn at(&self) -> (u64, u64) {
+        (self.text().offset(), self.text().lines())
+    }
+
+    fn is_live(&self) -> bool {
+        self.text().is_live()
+    }
+}
+
 /// A file without anything in it.
 struct Nothing;
 

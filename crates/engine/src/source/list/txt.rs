@@ -1,6 +1,6 @@
 //! One URL a line. Blank lines and lines that begin with `#` are no objects.
 
-use super::Rows;
+use super::TextRows;
 use super::page::{Page, Row};
 use super::text::{Ahead, Text};
 use windrow_model::Error;
@@ -13,7 +13,19 @@ fn is_nothing(line: &[u8]) -> bool {
     matches!(line.trim_ascii_start().first(), None | Some(b'#'))
 }
 
-impl Rows for Txt {
+impl TextRows for Txt {
+    fn text(&self) -> &Text {
+        &self.0
+    }
+
+    fn text_mut(&mut self) -> &mut Text {
+        &mut self.0
+    }
+
+    fn is_none(line: &[u8]) -> bool {
+        is_nothing(line)
+    }
+
     fn read(&mut self, page: &mut Page) -> Result<bool, Error> {
         let text = &mut self.0;
         while !page.is_full() {
@@ -39,22 +51,6 @@ impl Rows for Txt {
             }
         }
         Ok(true)
-    }
-
-    fn more(&mut self) -> Result<bool, Error> {
-        skip(&mut self.0, is_nothing)
-    }
-
-    fn jump(&mut self, offset: u64, lines: u64) -> Result<(), Error> {
-        self.0.jump(offset, lines)
-    }
-
-    fn at(&self) -> (u64, u64) {
-        (self.0.offset(), self.0.lines())
-    }
-
-    fn is_live(&self) -> bool {
-        self.0.is_live()
     }
 }
 
