@@ -13,8 +13,8 @@ pub(super) enum Incoming {
     Empty,
     /// In memory.
     Memory(Vec<u8>),
-    /// In a file.
-    Spool(Spool),
+    /// In a file. Rare, and a request under way is moved about: it is to be small.
+    Spool(Box<Spool>),
 }
 
 impl Incoming {
@@ -62,7 +62,7 @@ impl Bodies {
         if let Incoming::Empty = incoming {
             *incoming = match length {
                 Some(length) if length > self.spool_above as u64 => {
-                    Incoming::Spool(Spool::create(&self.dest)?)
+                    Incoming::Spool(Box::new(Spool::create(&self.dest)?))
                 }
                 _ => Incoming::Memory(self.spare.pop().unwrap_or_default()),
             };
@@ -74,7 +74,7 @@ impl Bodies {
                 memory.extend_from_slice(bytes);
                 return Ok(());
             }
-            let mut spool = Spool::create(&self.dest)?;
+            let mut spool = Box::new(Spool::create(&self.dest)?);
             spool.write(memory)?;
             let memory = std::mem::take(memory);
             *incoming = Incoming::Spool(spool);

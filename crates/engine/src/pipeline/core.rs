@@ -122,7 +122,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         now: Instant::now(),
         sink_failed: false,
         unrecorded: 0,
-        roster: Roster::new(most),
+        roster: Roster::new(most, plan.pipeline),
         // Where their number is found out, links are made when they are of use.
         new_links: if crowd.is_some() { 0 } else { most },
         under_way: 0,

@@ -18,8 +18,9 @@ pub(super) struct Roster {
     /// Links that wait; and those of them without a connection.
     waiting: usize,
     waiting_unconnected: usize,
-    /// How many links there may be.
+    /// How many links there may be, and requests on each.
     most: usize,
+    depth: usize,
     /// Where the search for a connection to give up begins.
     cursor: usize,
 }
@@ -32,10 +33,10 @@ struct Member {
 }
 
 impl Roster {
-    /// A roster for at most so many links.
-    pub(super) fn new(most: usize) -> Self {
+    /// A roster for at most so many links, with up to `depth` requests on each.
+    pub(super) fn new(most: usize, depth: usize) -> Self {
         let (links, unconnected) = (Vec::new(), Vec::new());
-        Self { links, unconnected, waiting: 0, waiting_unconnected: 0, most, cursor: 0 }
+        Self { links, unconnected, waiting: 0, waiting_unconnected: 0, most, depth, cursor: 0 }
     }
 
     /// A new link's number, if there is room for one.
@@ -121,17 +122,17 @@ impl Roster {
         !idle.is_empty() && pop(&self.links, idle, Some(site), 1) > 0
     }
 
-    /// Has up to `room` links look again, where there is something for so many to do. Says for how
-    /// many more links there would be.
+    /// Has as many links look again as `room` requests take, where there are so many to send. Says
+    /// for how many more links there would be work.
     pub(super) fn wake(&mut self, room: usize, board: &mut Board<Here>) -> usize {
-        let mut left = room.min(board.sendable());
-        let Self { links, unconnected, .. } = self;
+        let Self { links, unconnected, depth, .. } = self;
+        let mut left = room.min(board.sendable()).div_ceil(*depth);
         for id in board.in_turn() {
             if left == 0 {
                 return 0;
             }
             let site = board.site(id);
-            let wanted = site.desk.sendable().min(left);
+            let wanted = site.desk.sendable().div_ceil(*depth).min(left);
             left -= pop(links, &mut site.extra.idle, Some(id), wanted);
         }
         left -= pop(links, unconnected, None, left);

@@ -62,6 +62,9 @@ pub(super) struct Flight {
     inspection: Option<Box<Inspection>>,
 }
 
+// It is moved in and out for every object; up to here that is done without a call.
+const _: () = assert!(size_of::<Flight>() + size_of::<Errand>() <= 120);
+
 impl Flight {
     fn new(site: SiteId, now: Instant) -> Self {
         Self { site, sent: now, answer: None, body: Incoming::Empty, hop: None, inspection: None }

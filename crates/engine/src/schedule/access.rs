@@ -82,7 +82,8 @@ impl Access {
     #[inline]
     pub fn flows(&mut self, now: Instant, out: usize) -> bool {
         if !self.origin.flows(now) {
-            self.held = true;
+            // Behind a mere pause its rate is all that is to be heeded.
+            self.held |= self.origin.is_held();
             return false;
         }
         if self.held {
@@ -130,6 +131,14 @@ impl Access {
     pub fn throttled(&mut self, sent: Instant, now: Instant, pause: Duration) {
         let ok = std::mem::take(&mut self.answers);
         self.origin.bears(now, Answers { ok, throttled: 1, sent, pause });
+    }
+
+    /// The answer to a request that was sent at `sent` asked for a pause; see [`Origin::pause`].
+    pub fn paused(&self, sent: Instant, now: Instant, pause: Duration, failure: Failure) {
+        if let Some(proof) = self.proof {
+            self.origin.prove(proof);
+        }
+        self.origin.pause(sent, now, pause, failure);
     }
 
     /// A request that was sent at `sent` failed in a way that may be the origin's fault.

@@ -29,8 +29,11 @@ impl Gate {
 
     /// How long until it opens; zero if it is open.
     pub fn closed_for(&self, now: Instant) -> Duration {
-        let opens = Duration::from_millis(self.opens.load(Ordering::Acquire));
-        opens.saturating_sub(now.saturating_duration_since(self.start))
+        let opens = self.opens.load(Ordering::Acquire);
+        if opens == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(opens).saturating_sub(now.saturating_duration_since(self.start))
     }
 
     /// Whether a request may be sent at `now`.

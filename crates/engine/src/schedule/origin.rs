@@ -1,8 +1,10 @@
 //! One server as all cores see it: whether it answers, and what it may be sent.
 //!
-//! Requests *flow*, or they are *held*: because the server asked for a pause, or because so many
-//! failed in a row that it seems to be down. While they are held, one probe at a time goes out;
-//! the first that is answered lets them flow again. What failed in between is nobody's fault.
+//! Requests *flow*, or they are *held*: because so many failed in a row that it seems to be down,
+//! or because the server said that it is not available. While they are held, one probe at a time
+//! goes out; the first that is answered lets them flow again. What failed in between is nobody's
+//! fault. A server that was sent too many requests (429) is not down: behind the pause that it
+//! asks for they flow again, and only where nothing but another pause came of that are they held.
 //!
 //! An origin knows nothing of any other: one that is down stops nobody else's requests.
 
@@ -14,8 +16,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use windrow_model::Failure;
 use windrow_model::limits::{GIVE_UP_PROBES, OUTAGE_SLACK, OUTAGES_KEPT, PROBE_BASE, PROBE_CAP};
+use windrow_model::{Failure, FailureClass};
 
 /// The health and the retry budget of one server. Cores share it by way of an
 /// [`Access`](super::Access) each.
@@ -56,6 +58,9 @@ struct State {
     healed: Option<Instant>,
     /// Why it was given up.
     given_up: Option<Failure>,
+    /// The latest pause that it asked for: when the first request was refused since it was last
+    /// well, why, and the end.
+    paused: Option<(Instant, Failure, Instant)>,
     throttle: Throttle,
     random: u64,
 }
@@ -128,6 +133,7 @@ impl Origin {
                 outages: VecDeque::new(),
                 healed: None,
                 given_up: None,
+                paused: None,
                 throttle: Throttle::new(now),
                 random: seed,
             }),
@@ -146,10 +152,16 @@ impl Origin {
         Self { cap: per_second.map(|rate| Rate::new(self.start, rate, 1)), ..self }
     }
 
+    /// Whether it has a rate of its own. Costs a load.
+    #[inline]
+    pub fn is_paced(&self) -> bool {
+        self.cap.is_some() || self.limited.load(Ordering::Acquire)
+    }
+
     /// How long until its rates allow another request. Costs a load where there are none.
     #[inline]
     pub fn wait(&self, now: Instant) -> Duration {
-        if self.cap.is_none() && !self.limited.load(Ordering::Acquire) {
+        if !self.is_paced() {
             return Duration::ZERO;
         }
         let cap = self.cap.as_ref().map_or(Duration::ZERO, |cap| cap.wait(now));
@@ -162,7 +174,7 @@ impl Origin {
     /// Takes the place of one request, if its rates allow one now.
     #[inline]
     pub fn take(&self, now: Instant) -> bool {
-        if self.cap.is_none() && !self.limited.load(Ordering::Acquire) {
+        if !self.is_paced() {
             return true;
         }
         let bears = !self.limited.load(Ordering::Acquire) || self.bearable.take(now).is_ok();
@@ -239,11 +251,27 @@ impl Origin {
         self.gate.closed_for(now)
     }
 
-    /// The server asked to be left alone for so long. Behind the pause a probe goes first.
-    pub fn pause(&self, now: Instant, pause: Duration, failure: Failure) {
+    /// The server asked at `now` to be left alone for so long, in answer to a request that was
+    /// sent at `sent`. Behind the pause a probe goes first, unless all that was wrong were too many
+    /// requests.
+    pub fn pause(&self, sent: Instant, now: Instant, pause: Duration, failure: Failure) {
         self.gate.pause(now, pause);
-        if !pause.is_zero() {
-            self.suspect(now, now, failure);
+        if pause.is_zero() {
+            return;
+        }
+        let proof = self.proof();
+        let mut state = self.state();
+        let since = match state.paused {
+            // Nothing was answered well since the last pause began, so it goes on.
+            Some((since, _, end)) if sent <= end || proof.is_none_or(|proof| proof <= end) => since,
+            _ => now,
+        };
+        let again = state.paused.is_some_and(|(_, _, end)| end < sent) && since < now;
+        let end = state.paused.map_or(now, |(_, _, end)| end).max(now + self.gate.closed_for(now));
+        state.paused = Some((since, failure, end));
+        drop(state);
+        if failure.class != FailureClass::Throttled || again {
+            self.suspect(since, now, failure);
         }
     }
 
@@ -410,15 +438,17 @@ impl Origin {
 
     /// The outage that lasts at `now`, if one does.
     pub fn outage(&self, now: Instant) -> Option<Outage> {
-        if !self.is_held() {
+        let pause = self.gate.closed_for(now);
+        if !self.is_held() && pause.is_zero() {
             return None;
         }
-        self.state().hold.as_ref().map(|hold| Outage {
-            lasted: now.saturating_duration_since(hold.since),
-            failure: hold.failure,
-            pause: self.gate.closed_for(now),
-            confirmed: hold.confirmed,
-        })
+        let state = self.state();
+        let (since, failure, confirmed) = match &state.hold {
+            Some(hold) => (hold.since, hold.failure, hold.confirmed),
+            None => state.paused.map(|(since, failure, _)| (since, failure, false))?,
+        };
+        let lasted = now.saturating_duration_since(since);
+        Some(Outage { lasted, failure, pause, confirmed })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -437,7 +467,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use windrow_model::FailureClass;
 
     const REFUSED: Failure = Failure { class: FailureClass::Connect, status: 0, detail: "refused" };
     const SECOND: Duration = Duration::from_secs(1);
@@ -504,14 +533,14 @@ mod tests {
     fn a_pause_holds_probes_too() {
         let start = Instant::now();
         let origin = Origin::new(start, 7);
-        origin.pause(start, SECOND * 2, REFUSED);
+        origin.pause(start, start, SECOND * 2, REFUSED);
         for millis in (0..=2000).step_by(10) {
             assert!(!origin.flows(at(start, millis)) && !origin.probe_due(at(start, millis)));
             assert_eq!(origin.probe(at(start, millis), true), None);
         }
         let probe = origin.probe(at(start, 2001), true).expect("the pause is over");
         assert!(!origin.flows(at(start, 2001)), "a probe goes first");
-        origin.pause(at(start, 2002), SECOND, REFUSED);
+        origin.pause(at(start, 2001), at(start, 2002), SECOND, REFUSED);
         origin.probe_failed(at(start, 2001), at(start, 2002), &probe);
         assert_eq!(origin.probe(at(start, 3002), true), None);
         let probe = origin.probe(at(start, 3003), true).expect("the second pause is over");
@@ -520,11 +549,40 @@ mod tests {
     }
 
     #[test]
+    fn too_many_requests_are_no_outage_unless_nothing_else_comes_of_a_pause() {
+        let start = Instant::now();
+        let origin = Origin::new(start, 7);
+        let throttled = Failure { class: FailureClass::Throttled, status: 429, detail: "" };
+        let ask = |millis: u64| {
+            origin.pause(at(start, millis), at(start, millis + 1), SECOND, throttled);
+        };
+        ask(5000);
+        assert!(!origin.flows(at(start, 5500)) && !origin.is_held());
+        assert!(origin.outage(at(start, 5500)).is_some_and(|outage| !outage.pause.is_zero()));
+        assert!(origin.flows(at(start, 6003)), "no probe goes first");
+        // What was under way is refused too; that is the same pause.
+        ask(5000);
+        assert!(!origin.is_held());
+        origin.prove(at(start, 7000));
+        ask(7010);
+        assert!(!origin.is_held() && origin.flows(at(start, 8013)));
+        ask(8020);
+        assert!(origin.is_held(), "the first that was sent behind the pause got another");
+        let outage = origin.outage(at(start, 8500)).expect("it is held");
+        assert_eq!(outage.lasted, Duration::from_millis(8500 - 7011));
+        let probe = origin.probe(at(start, 9100), true).expect("the pause is over");
+        origin.probe_answered(at(start, 9100), at(start, 9101), &probe);
+        assert!(origin.flows(at(start, 9101)));
+        ask(9200);
+        assert!(!origin.is_held());
+    }
+
+    #[test]
     fn one_origin_that_is_down_stops_no_other() {
         let start = Instant::now();
         let (dead, fine) = (Origin::new(start, 1), Origin::new(start, 2));
         dead.suspect(start, start, REFUSED);
-        dead.pause(start, SECOND, REFUSED);
+        dead.pause(start, start, SECOND, REFUSED);
         while dead.take_token(start) {}
         assert!(!dead.flows(start) && fine.flows(start) && fine.take_token(start));
         assert!(fine.outage(start).is_none() && fine.probe(start + SECOND, true).is_none());

@@ -207,7 +207,7 @@ impl<S: FnMut(Duration, &[u8], u64) -> Answer> World<S> {
         let own = &mut self.cores[core];
         own.out -= 1;
         if let (Some(pause), Err(failure)) = (answer.pause, answer.result) {
-            self.origin.pause(now, pause, failure);
+            own.desk.access().paused(sent, now, pause, failure);
             self.paused_until = self.paused_until.max(Some(now + pause));
         }
         match own.desk.ended(errand, answer.result, sent, now) {

@@ -78,7 +78,7 @@ pub enum Body<'a> {
     /// In memory.
     Bytes(&'a [u8]),
     /// In a spool file of the same destination.
-    Spool(Spool),
+    Spool(Box<Spool>),
 }
 
 impl Body<'_> {

@@ -91,7 +91,7 @@ impl ServerReader {
                     }
                     Some(failure) => {
                         if let Some(pause) = fetched.retry_after {
-                            self.origin.pause(now, pause, failure);
+                            self.origin.pause(sent, now, pause, failure);
                         }
                         failure
                     }

@@ -38,7 +38,7 @@ impl Exchange for Worker {
                     access.throttled(sent, now, pause.unwrap_or_default());
                 }
                 if let Some(pause) = pause {
-                    access.origin().pause(now, pause, failure);
+                    access.paused(sent, now, pause, failure);
                 }
             }
             let answer = match failure.class {

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 impl Worker {
     /// Whether rates allow a request now, to any server; else has the links woken in time.
     pub(super) fn is_clear(&mut self, now: Instant) -> bool {
-        let wait = self.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
+        let Some(rate) = &self.rate else { return true };
+        let wait = rate.wait(now);
         if !wait.is_zero() {
             self.rest(now + wait);
         }
@@ -17,6 +18,10 @@ impl Worker {
 
     /// Takes the place of one request in all rates, if they allow one.
     pub(super) fn take_slot(&mut self, site: SiteId, now: Instant) -> bool {
+        let origin = self.desk(site).access().origin();
+        if !origin.is_paced() && self.rate.is_none() {
+            return true;
+        }
         let wait = self.desk(site).access().origin().wait(now);
         if !wait.is_zero() {
             self.rest(now + wait);

@@ -14,7 +14,7 @@ enum Limiter {
     Strict,
     /// A token bucket that holds what a second brings.
     Bucket,
-    /// A token bucket that holds what 50 ms bring.
+    /// A token bucket that holds what 100 ms bring.
     Small,
     /// So many in each second of the clock.
     Fixed,
@@ -22,13 +22,14 @@ enum Limiter {
     Sliding,
 }
 
-const LIMITERS: [Limiter; 4] = [Limiter::Strict, Limiter::Bucket, Limiter::Fixed, Limiter::Sliding];
+const LIMITERS: [Limiter; 5] =
+    [Limiter::Strict, Limiter::Small, Limiter::Bucket, Limiter::Fixed, Limiter::Sliding];
 
 impl Limiter {
     fn holds(self, allowed: f64) -> f64 {
         match self {
             Limiter::Strict => 1.0,
-            Limiter::Small => allowed / 20.0,
+            Limiter::Small => (allowed / 10.0).max(1.0),
             _ => allowed,
         }
     }
@@ -235,7 +236,9 @@ impl Client {
 }
 
 fn settles(limiters: &[Limiter], pauses: &[u64], allowed: &[f64], rtts_us: &[u64], length: u64) {
-    println!("limiter   allowed/s   rtt ms  retry-after  goodput  429s  (after 10 s)");
+    println!(
+        "limiter   allowed/s   rtt ms  retry-after  10 to 30 s, to the end, 429s, each second"
+    );
     let mut bad = Vec::new();
     for &limiter in limiters {
         for &allowed in allowed {
@@ -245,16 +248,22 @@ fn settles(limiters: &[Limiter], pauses: &[u64], allowed: &[f64], rtts_us: &[u64
                     case.length = length;
                     let client = &case.play()[0];
                     let (fine, refused) = (client.fine(10, length), client.refused(10, length));
-                    let goodput = fine / (allowed * (length - 10) as f64);
                     let share = refused / (fine + refused);
+                    let goodput = |to| client.fine(10, to) / (allowed * (to - 10) as f64);
+                    let (soon, all) = (goodput(length.min(30)), goodput(length));
                     let name = format!("{limiter:?}");
+                    let seconds = (0..30.min(length)).map(|at| client.fine(at, at + 1) / allowed);
+                    let seconds: Vec<_> = seconds.map(|share| format!("{share:.2}")).collect();
                     let row = format!(
-                        "{name:8} {allowed:10} {:8.1} {retry_after:12} {goodput:8.3} {:5.2} %",
+                        "{name:8} {allowed:10} {:8.1} {retry_after:12} {soon:8.3} {all:8.3} \
+                         {:5.2} % {}",
                         rtt as f64 / 1e3,
-                        share * 100.0
+                        share * 100.0,
+                        seconds.join(" "),
                     );
                     println!("{row}");
-                    if goodput < 0.9 || share > 0.02 {
+                    // One question more or less in the first 20 s is 6 % of them.
+                    if soon < 0.88 || all < 0.9 || share > 0.02 {
                         bad.push(row);
                     }
                 }
@@ -266,7 +275,7 @@ fn settles(limiters: &[Limiter], pauses: &[u64], allowed: &[f64], rtts_us: &[u64
 
 #[test]
 fn it_settles_below_what_is_allowed() {
-    settles(&LIMITERS, &[0, 1], &[10.0, 300.0], &[100, 20_000, 200_000], 70);
+    settles(&LIMITERS, &[0, 1], &[10.0, 100.0, 300.0], &[100, 20_000, 200_000], 70);
 }
 
 #[test]
@@ -345,8 +354,8 @@ fn processes_share() {
             // pauses for the other's questions too.
             let (sum, each) = match (limiter, retry_after) {
                 (Limiter::Strict, _) => continue,
-                (_, 0) => (0.85, 0.25),
-                _ => (0.70, 0.10),
+                (_, 0) => (0.85, 0.20),
+                _ => (0.70, 0.05),
             };
             if share(0) + share(1) < sum || share(0).min(share(1)) < each {
                 bad.push(row);
@@ -395,7 +404,7 @@ fn silence_is_no_time() {
     let limit = throttle.limit(start + SECOND);
     assert!(limit.is_some());
     assert_eq!(throttle.limit(start + SECOND * 31), limit);
-    let (now, pause) = (start + SECOND * 32, Duration::ZERO);
+    let (now, pause) = (start + SECOND * 33, Duration::ZERO);
     throttle.answered(now, Answers { ok: 100, throttled: 0, sent: start, pause });
     assert!(throttle.limit(now) > limit);
 }

@@ -156,7 +156,8 @@ fn spooled_bodies_get_their_place() {
             let mut spool = Spool::create(&sink.dest).unwrap();
             spool.write(&[1; 300_000]).unwrap();
             spool.write(&[2; 5]).unwrap();
-            let object = Object { ordinal: 1, name: name.as_bytes(), body: Body::Spool(spool) };
+            let object =
+                Object { ordinal: 1, name: name.as_bytes(), body: Body::Spool(Box::new(spool)) };
             assert_eq!(sink.store(object).unwrap().bytes, 300_005);
         }
         let files = stored(dir);
