@@ -127,10 +127,10 @@ impl Access {
     }
 
     /// A request that was sent at `sent` was answered with the wish to slow down, for `pause` if the
-    /// server said so.
-    pub fn throttled(&mut self, sent: Instant, now: Instant, pause: Duration) {
+    /// server said so; `certain` is whether the answer can mean nothing else.
+    pub fn throttled(&mut self, sent: Instant, now: Instant, pause: Duration, certain: bool) {
         let ok = std::mem::take(&mut self.answers);
-        self.origin.bears(now, Answers { ok, throttled: 1, sent, pause });
+        self.origin.bears(now, Answers { ok, throttled: 1, certain, sent, pause });
     }
 
     /// The answer to a request that was sent at `sent` asked for a pause; see [`Origin::pause`].
@@ -218,8 +218,7 @@ impl Access {
         }
         if self.answers > 0 || self.origin.is_limited() {
             let ok = std::mem::take(&mut self.answers);
-            let (throttled, pause) = (0, Duration::ZERO);
-            self.origin.bears(now, Answers { ok, throttled, sent: now, pause });
+            self.origin.bears(now, Answers::fine(ok, now));
         }
         if self.origin.is_held() {
             self.held = true;

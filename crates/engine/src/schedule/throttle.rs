@@ -13,6 +13,9 @@
 //! anew. There the ceiling is closed in on from both sides, by halves, and asked about most rarely
 //! once it is known.
 //!
+//! A 503 may say the same, or that the server fails. Only where there are many they count, and
+//! where fewer requests do not make them fewer, they are no answer to the rate.
+//!
 //! What the pause does to requests is not decided here, nor is how the limit is kept: that is
 //! [`Rate`](super::Rate)'s part.
 
@@ -64,6 +67,12 @@ const GUESS: f64 = 5.0;
 const EARLY: f64 = 3.0;
 /// Above that there is nothing to limit.
 const MOST: f64 = 1e9;
+/// So many answers 503 in a second, and such a share, may be about the rate.
+const MANY: (f64, f64) = (20.0, 0.1);
+/// The share from which they count where that was so.
+const SOME: f64 = 0.02;
+/// For how long they do not, where fewer requests did not help.
+const DEAF: Duration = Duration::from_secs(60);
 /// A limit of which less than this share is used does not grow.
 const USED: f64 = 0.25;
 
@@ -72,13 +81,22 @@ const USED: f64 = 0.25;
 pub struct Answers {
     /// Answered with anything but a throttling.
     pub ok: u32,
-    /// Answered 429, or 503 from a server that is up.
+    /// Answered 429, or 503.
     pub throttled: u32,
+    /// It was 429: the server is up, and wants fewer requests.
+    pub certain: bool,
     /// When the first request was sent that was throttled; any moment where none was.
     pub sent: Instant,
     /// What the server asked for with `Retry-After`, of which [`PAUSE_CAP`] counts; zero where it
     /// did not ask.
     pub pause: Duration,
+}
+
+impl Answers {
+    /// None that was throttled.
+    pub fn fine(ok: u32, now: Instant) -> Self {
+        Self { ok, throttled: 0, certain: true, sent: now, pause: Duration::ZERO }
+    }
 }
 
 /// The ceiling of one origin. About 500 bytes; all calls are a few dozen additions, at most one
@@ -94,6 +112,10 @@ pub struct Throttle {
     history: History,
     /// Answered well since the latest cut.
     came: f64,
+    /// Answers 503 do not count until then: they are not for the rate.
+    deaf: Option<Instant>,
+    /// What the first limit was that 503s led to, if they did.
+    doubtful: Option<f64>,
     curve: Option<Curve>,
 }
 
@@ -144,6 +166,8 @@ impl Throttle {
             silent: now,
             history: History::default(),
             came: 0.0,
+            deaf: None,
+            doubtful: None,
             curve: None,
         }
     }
@@ -155,9 +179,10 @@ impl Throttle {
         self.history.add(self.active, answers.ok, answers.throttled);
         self.came += f64::from(answers.ok);
         self.guess_again();
-        if answers.throttled == 0 {
+        if answers.throttled == 0 || !(answers.certain || self.believes(now)) {
             return;
         }
+        let doubtful = !answers.certain && self.curve.is_none();
         let answers = Answers { pause: answers.pause.min(PAUSE_CAP), ..answers };
         let pause = answers.pause;
         match self.curve {
@@ -178,7 +203,28 @@ impl Throttle {
             Some(curve) if curve.is_first() && answers.sent <= curve.cut + OUT_OF_STEP => {}
             Some(curve) => self.cut(curve, now, &answers),
         }
+        if doubtful {
+            self.doubtful = self.curve.map(|curve| curve.low);
+        } else if answers.certain {
+            self.doubtful = None;
+        }
         self.silent = self.silent.max(now + pause);
+    }
+
+    /// Whether answers 503 are about the rate.
+    fn believes(&mut self, now: Instant) -> bool {
+        if self.deaf.is_some_and(|until| now < until) {
+            return false;
+        }
+        let (refused, share) = self.history.refused();
+        let Some(curve) = self.curve else { return refused >= MANY.0 && share >= MANY.1 };
+        let first = self.doubtful.unwrap_or(0.0);
+        if share >= MANY.1 && curve.at(self.active) < first / 4.0 {
+            // Fewer requests do not help.
+            (self.curve, self.doubtful, self.deaf) = (None, None, Some(now + DEAF));
+            return false;
+        }
+        share >= SOME
     }
 
     /// Requests a second that the origin is to be sent at most; none while nothing is known.
@@ -388,6 +434,13 @@ impl History {
     /// Seconds that it holds, and at least the second of a limiter.
     fn span(&self) -> f64 {
         (self.slot as f64 * SLOT).clamp(1.0, SLOTS as f64 * SLOT)
+    }
+
+    /// How many were throttled, and their share.
+    fn refused(&self) -> (f64, f64) {
+        let sum = |counts: &[u32]| counts.iter().map(|count| f64::from(*count)).sum::<f64>();
+        let (ok, refused) = (sum(&self.ok), sum(&self.throttled));
+        (refused, refused / (ok + refused).max(1.0))
     }
 
     fn answers(&self) -> f64 {

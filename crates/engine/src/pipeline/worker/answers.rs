@@ -34,8 +34,9 @@ impl Exchange for Worker {
                 let &mut Flight { site, sent, .. } = self.flights.cargo(id);
                 let (now, pause) = (self.now, retry_after(raw, SystemTime::now()));
                 let access = self.desk(site).access();
-                if failure.class == FailureClass::Throttled {
-                    access.throttled(sent, now, pause.unwrap_or_default());
+                let certain = failure.class == FailureClass::Throttled;
+                if certain || failure.status == 503 {
+                    access.throttled(sent, now, pause.unwrap_or_default(), certain);
                 }
                 if let Some(pause) = pause {
                     access.paused(sent, now, pause, failure);

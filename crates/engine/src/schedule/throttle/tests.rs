@@ -97,6 +97,7 @@ struct Client {
     silent: Duration,
     tick: Duration,
     ok: u32,
+    random: u64,
     /// For each second.
     fine: Vec<u32>,
     refused: Vec<u32>,
@@ -114,6 +115,12 @@ struct Case {
     length: u64,
     /// Seconds between the begins of the clients.
     apart: u64,
+    /// Requests under way at once, at most.
+    most: usize,
+    /// It refuses with 429, and not with 503.
+    certain: bool,
+    /// So many of 1,000 are answered 503 whatever the rate.
+    fails: u64,
 }
 
 impl Case {
@@ -127,6 +134,9 @@ impl Case {
             clients: 1,
             length: 40,
             apart: 0,
+            most: usize::MAX,
+            certain: true,
+            fails: 0,
         }
     }
 
@@ -145,12 +155,13 @@ impl Case {
                 throttle: Throttle::new(start),
                 rate: Rate::new(start, 1e7, 1),
                 limited: false,
-                most,
+                most: most.min(self.most),
                 begins: SECOND * (nth as u32 * self.apart as u32),
                 out: VecDeque::new(),
                 silent: Duration::ZERO,
                 tick: Duration::from_millis(7 * nth as u64),
                 ok: 0,
+                random: nth as u64,
                 fine: vec![0; seconds],
                 refused: vec![0; seconds],
             })
@@ -187,14 +198,14 @@ impl Client {
     fn step(&mut self, case: &Case, server: &mut Server, start: Instant, at: Duration) {
         if self.tick <= at {
             self.tick += TICK;
-            self.tell(start, at, 0, at, Duration::ZERO);
+            self.tell(case, start, at, 0, at);
         } else if let Some((_, sent, fine)) = self.out.pop_front_if(|answer| answer.0 <= at) {
             if fine {
                 self.ok += 1;
                 self.fine[at.as_secs() as usize] += 1;
             } else {
                 self.refused[at.as_secs() as usize] += 1;
-                self.tell(start, at, 1, sent, case.retry_after);
+                self.tell(case, start, at, 1, sent);
                 self.silent = self.silent.max(at + case.retry_after);
             }
         } else {
@@ -203,20 +214,16 @@ impl Client {
                 return;
             }
             let arrives = (at + case.rtt / 2).as_secs_f64();
-            let fine = server.allows(arrives, case.allowed_at(arrives));
+            let fails = crate::schedule::random(&mut self.random) % 1000 < case.fails;
+            let fine = !fails && server.allows(arrives, case.allowed_at(arrives));
             self.out.push_back((at + case.rtt, at, fine));
         }
     }
 
-    fn tell(
-        &mut self,
-        start: Instant,
-        at: Duration,
-        throttled: u32,
-        sent: Duration,
-        pause: Duration,
-    ) {
-        let answers = Answers { ok: self.ok, throttled, sent: start + sent, pause };
+    fn tell(&mut self, case: &Case, start: Instant, at: Duration, throttled: u32, sent: Duration) {
+        let pause = if throttled > 0 { case.retry_after } else { Duration::ZERO };
+        let Case { certain, .. } = *case;
+        let answers = Answers { ok: self.ok, throttled, certain, sent: start + sent, pause };
         self.ok = 0;
         self.throttle.answered(start + at, answers);
         let limit = self.throttle.limit(start + at);
@@ -286,6 +293,33 @@ fn it_settles_below_thousands_too() {
 #[test]
 fn it_settles_below_fifty_thousand() {
     settles(&[Limiter::Strict, Limiter::Sliding], &[0], &[50_000.0], &[200_000], 25);
+}
+
+#[test]
+fn an_answer_503_may_be_about_the_rate() {
+    for limiter in [Limiter::Small, Limiter::Bucket, Limiter::Fixed, Limiter::Sliding] {
+        for rtt in [100, 20_000] {
+            let mut case = Case::new(limiter, 300.0, rtt, 0);
+            case.certain = false;
+            let client = &case.play()[0];
+            let (fine, refused) = (client.fine(10, 40), client.refused(10, 40));
+            let (goodput, share) = (fine / (300.0 * 30.0), refused / (fine + refused));
+            assert!(goodput >= 0.9 && share <= 0.05, "{limiter:?} {rtt}: {goodput} {share}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_fails_is_not_slowed_down() {
+    for fails in [2, 50, 500] {
+        // It bears whatever 64 requests at once can ask for.
+        let mut case = Case::new(Limiter::Bucket, 1e9, 20_000, 0);
+        (case.certain, case.fails, case.most) = (false, fails, 64);
+        let client = &case.play()[0];
+        let expected = 64.0 / 0.02 * (1000 - fails) as f64 / 1000.0;
+        let share = client.fine(10, 40) / (expected * 30.0);
+        assert!(share > if fails < 100 { 0.95 } else { 0.7 }, "{fails} of 1,000: {share}");
+    }
 }
 
 #[test]
@@ -369,7 +403,7 @@ fn processes_share() {
 fn it_costs_nothing_until_it_is_needed_and_ends_when_it_is_not() {
     let start = Instant::now();
     let mut throttle = Throttle::new(start);
-    let answers = |ok, throttled, sent| Answers { ok, throttled, sent, pause: Duration::ZERO };
+    let answers = |ok, throttled, sent| Answers { throttled, sent, ..Answers::fine(ok, sent) };
     let mut now = start;
     for _ in 0..400 {
         now += TICK;
@@ -400,12 +434,13 @@ fn silence_is_no_time() {
     let start = Instant::now();
     let mut throttle = Throttle::new(start);
     let pause = SECOND * 30;
-    throttle.answered(start + SECOND, Answers { ok: 100, throttled: 1, sent: start, pause });
+    let fine = Answers::fine(100, start);
+    throttle.answered(start + SECOND, Answers { throttled: 1, pause, ..fine });
     let limit = throttle.limit(start + SECOND);
     assert!(limit.is_some());
     assert_eq!(throttle.limit(start + SECOND * 31), limit);
-    let (now, pause) = (start + SECOND * 33, Duration::ZERO);
-    throttle.answered(now, Answers { ok: 100, throttled: 0, sent: start, pause });
+    let now = start + SECOND * 33;
+    throttle.answered(now, fine);
     assert!(throttle.limit(now) > limit);
 }
 
@@ -425,7 +460,8 @@ fn nothing_that_a_server_does_breaks_it() {
         };
         let (wide, narrow) = (random(32), random(8));
         let (ok, throttled) = (random(1 << wide) as u32, random(1 << narrow) as u32);
-        throttle.answered(now, Answers { ok, throttled, sent, pause });
+        let certain = random(2) == 0;
+        throttle.answered(now, Answers { ok, throttled, certain, sent, pause });
         if let Some(limit) = throttle.limit(now) {
             assert!((THROTTLE_FLOOR * 0.9..=1e9).contains(&limit), "{limit}");
         }
