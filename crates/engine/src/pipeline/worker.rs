@@ -452,7 +452,10 @@ impl Worker {
     ) -> Option<Ticket> {
         let probe = errand.is_probe();
         let now = self.now;
-        if result.is_err_and(is_overload) {
+        if let Err(failure) = result
+            && is_overload(failure)
+            && !(failure.status == 503 && self.desk(site).access().origin().is_limited())
+        {
             self.counters().overloads.add(1);
         }
         let verdict = self.desk(site).ended(errand, result, sent, now);

@@ -270,7 +270,9 @@ impl Origin {
         let end = state.paused.map_or(now, |(_, _, end)| end).max(now + self.gate.closed_for(now));
         state.paused = Some((since, failure, end));
         drop(state);
-        if failure.class != FailureClass::Throttled || again {
+        // A 503 may be about the rate too.
+        let busy = failure.class == FailureClass::Throttled || self.is_limited();
+        if !busy || again {
             self.suspect(since, now, failure);
         }
     }

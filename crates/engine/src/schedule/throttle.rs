@@ -68,7 +68,7 @@ const EARLY: f64 = 3.0;
 /// Above that there is nothing to limit.
 const MOST: f64 = 1e9;
 /// So many answers 503 in a second, and such a share, may be about the rate.
-const MANY: (f64, f64) = (20.0, 0.1);
+const MANY: (f64, f64) = (5.0, 0.1);
 /// The share from which they count where that was so.
 const SOME: f64 = 0.02;
 /// For how long they do not, where fewer requests did not help.
