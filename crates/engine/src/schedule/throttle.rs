@@ -217,7 +217,9 @@ impl Throttle {
             return false;
         }
         let (refused, share) = self.history.refused();
-        let Some(curve) = self.curve else { return refused >= MANY.0 && share >= MANY.1 };
+        let many = refused >= MANY.0 && share >= MANY.1;
+        // Where hardly anything comes through it is down, and that is looked after elsewhere.
+        let Some(curve) = self.curve else { return many && self.history.goodput() >= GUESS };
         let first = self.doubtful.unwrap_or(0.0);
         if share >= MANY.1 && curve.at(self.active) < first / 4.0 {
             // Fewer requests do not help.
