@@ -21,6 +21,8 @@ pub mod wire;
 
 pub mod content;
 
+pub mod pack;
+
 pub mod sink;
 
 pub mod ledger;

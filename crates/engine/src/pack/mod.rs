@@ -1,0 +1,232 @@
+//! Packs: files that hold many objects, in forms that every tool reads.
+//!
+//! A form is an encoder and a decoder, both without I/O of their own: the encoder gives its bytes
+//! to an [`Out`], the decoder reads a [`ReadAt`]. Those whose bytes are only ever appended can be
+//! cut behind any record that was [complete](Encode::record), or behind a [frame](Encode::frame)
+//! where records are compressed together.
+
+use std::io;
+use windrow_model::Ordinal;
+
+/// What is written down of an object beside its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Record<'a> {
+    /// Its name, as the source gave it: any bytes but none at all.
+    pub name: &'a [u8],
+    /// Its position in the source.
+    pub ordinal: Ordinal,
+    /// What is known of the answer that brought it, where somebody asked for that.
+    pub meta: Option<&'a Meta>,
+}
+
+/// What is known of the answer that brought an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Meta {
+    /// Where it was asked for, secrets cut.
+    pub url: String,
+    /// Status code.
+    pub status: u16,
+    /// Milliseconds since 1970 at which the answer was complete.
+    pub fetched_at: u64,
+    /// Header lines of the answer, `name: value`, each ending in CR LF; without the status line.
+    pub headers: Vec<u8>,
+}
+
+impl Meta {
+    /// The value of the first header of that name, without the white space around it.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.split(|&b| b == b'\n').find_map(|line| {
+            let colon = line.iter().position(|&b| b == b':')?;
+            let (known, value) = (&line[..colon], &line[colon + 1..]);
+            known.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+        })
+    }
+}
+
+/// A body to write: in memory, or somewhere from where it can be read more than once.
+pub trait Content {
+    /// Bytes.
+    fn len(&self) -> u64;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The body, where it is in memory.
+    fn bytes(&self) -> Option<&[u8]>;
+
+    /// Gives it piece by piece, from its beginning, however often it is called.
+    ///
+    /// # Errors
+    /// It cannot be read, or those of `piece`.
+    fn pieces(&mut self, piece: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>;
+}
+
+impl Content for &[u8] {
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        Some(self)
+    }
+
+    fn pieces(&mut self, piece: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        piece(self)
+    }
+}
+
+/// Where an encoder's bytes go.
+pub trait Out {
+    /// Appends.
+    ///
+    /// # Errors
+    /// The environment's.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Bytes so far, from the beginning of the pack.
+    fn at(&self) -> u64;
+}
+
+impl Out for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn at(&self) -> u64 {
+        self.len() as u64
+    }
+}
+
+/// Writes the records of one pack after the other. Not tied to a pack: what a pack begins and ends
+/// with is put by [`Encode::begin`] and [`Encode::end`].
+pub trait Encode: std::fmt::Debug {
+    /// What a new pack begins with.
+    ///
+    /// # Errors
+    /// The environment's.
+    fn begin(&mut self, out: &mut dyn Out) -> io::Result<()> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Adds a record. Gives its place: by that and the pack, [`Decode::seek`] finds it. True if
+    /// the record is complete in `out`; else the next [`Encode::frame`] makes it so, with all others
+    /// since the last.
+    ///
+    /// # Errors
+    /// The environment's, or those of the body.
+    fn record(
+        &mut self,
+        record: &Record<'_>,
+        body: &mut dyn Content,
+        out: &mut dyn Out,
+    ) -> io::Result<(u64, bool)>;
+
+    /// Makes complete what was added.
+    ///
+    /// # Errors
+    /// The environment's.
+    fn frame(&mut self, out: &mut dyn Out) -> io::Result<()> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// What a whole pack ends with; to be called behind [`Encode::frame`].
+    ///
+    /// # Errors
+    /// The environment's.
+    fn end(&mut self, out: &mut dyn Out) -> io::Result<()> {
+        let _ = out;
+        Ok(())
+    }
+}
+
+/// Bytes that can be read at any place.
+pub trait ReadAt {
+    /// Reads up to so many bytes; fewer only at the end.
+    ///
+    /// # Errors
+    /// The environment's.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Bytes.
+    ///
+    /// # Errors
+    /// The environment's.
+    fn size(&self) -> io::Result<u64>;
+}
+
+impl ReadAt for &[u8] {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
+        let read = (self.len() - from).min(buffer.len());
+        buffer[..read].copy_from_slice(&self[from..from + read]);
+        Ok(read)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+}
+
+impl ReadAt for std::fs::File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match std::os::unix::fs::FileExt::read_at(
+                self,
+                &mut buffer[read..],
+                offset + read as u64,
+            ) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.metadata().map(|metadata| metadata.len())
+    }
+}
+
+/// What was found in a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// The object's name.
+    pub name: Vec<u8>,
+    /// Its place, as [`Encode::record`] gave it.
+    pub place: u64,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// Its position in the source, where the form keeps it.
+    pub ordinal: Option<Ordinal>,
+    /// What is known of the answer that brought it, where the pack says it.
+    pub meta: Option<Meta>,
+}
+
+/// Reads the records of one pack. What is read is hostile: every length is checked, and nothing is
+/// kept in memory but one record's head, one frame or one page, within bounds.
+pub trait Decode {
+    /// The next record; its body is given to `body` piece by piece, where that is there, and passed
+    /// over where not. `None` behind the last.
+    ///
+    /// # Errors
+    /// What is there is not a record (`InvalidData`), it ends too early (`UnexpectedEof`), or the
+    /// environment's. Behind an error only [`Decode::seek`] goes on.
+    fn next(
+        &mut self,
+        body: Option<&mut dyn FnMut(&[u8]) -> io::Result<()>>,
+    ) -> io::Result<Option<Found>>;
+
+    /// Goes to a place that [`Encode::record`] gave.
+    ///
+    /// # Errors
+    /// No record begins there, or the environment's.
+    fn seek(&mut self, place: u64) -> io::Result<()>;
+}
