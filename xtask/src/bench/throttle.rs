@@ -22,7 +22,7 @@ const WAYS: [&str; 6] = [
 
 /// When it should have settled, and when it is stopped.
 const SETTLED: Duration = Duration::from_secs(10);
-const END: Duration = Duration::from_secs(30);
+const END: Duration = Duration::from_secs(60);
 
 struct Job {
     rate: usize,
@@ -74,7 +74,7 @@ pub(crate) fn throttle(bench: &Bench) -> Result<Vec<Row>, String> {
 }
 
 fn one(binaries: &Binaries, job: &Job) -> Result<Settled, String> {
-    let objects = job.rate * 45;
+    let objects = job.rate * 75;
     let allow = format!("{}/s{}", job.rate, job.way);
     let server = serve(binaries, objects, &["--allow", &allow, "--threads", "1"])?;
     list(binaries, &server.url, objects, &job.source)?;
@@ -120,7 +120,7 @@ fn told(job: &Job, result: Settled) -> [Row; 2] {
         unit: "",
         target: Some(target),
     };
-    let way = format!("--allow {}/s{}, from second 10 to 30", job.rate, job.way);
+    let way = format!("--allow {}/s{}, from second 10 to 60", job.rate, job.way);
     [
         row(format!("{way}: goodput / allowed (0.9 first {reached})"), goodput, Target::Least(0.9)),
         row("the same: share of 429".to_owned(), refused, Target::Most(0.02)),

@@ -161,14 +161,15 @@ pub trait ReadAt {
 
 impl ReadAt for &[u8] {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
-        let read = (self.len() - from).min(buffer.len());
-        buffer[..read].copy_from_slice(&self[from..from + read]);
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let left = self.get(from..).unwrap_or_default();
+        let read = left.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&left[..read]);
         Ok(read)
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
+        Ok(<[u8]>::len(self) as u64)
     }
 }
 
