@@ -470,3 +470,6 @@ pub const CORE_AHEAD_HELD: usize = 4 * CORE_AHEAD;
 
 /// How often a core looks for servers that it can forget.
 pub const FORGET_PERIOD: Duration = Duration::from_millis(100);
+
+/// With so few requests under way on a core, answers 503 are not because of too many at once.
+pub const FEW_AT_ONCE: usize = 4;

@@ -4,6 +4,7 @@ use super::super::check::Inspection;
 use super::super::flights::FlightId;
 use super::*;
 use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, retry_after};
+use windrow_model::limits::FEW_AT_ONCE;
 
 impl Worker {
     /// Learns what time it is to the server, now and then.
@@ -33,9 +34,11 @@ impl Exchange for Worker {
             if failure.retry() {
                 let &mut Flight { site, sent, .. } = self.flights.cargo(id);
                 let (now, pause) = (self.now, retry_after(raw, SystemTime::now()));
+                // A 503 may be about what is under way at once, and that is lowered first.
+                let few = self.crowd.is_none() || self.limit <= FEW_AT_ONCE;
                 let access = self.desk(site).access();
                 let certain = failure.class == FailureClass::Throttled;
-                if certain || failure.status == 503 {
+                if certain || (failure.status == 503 && few) {
                     access.throttled(sent, now, pause.unwrap_or_default(), certain);
                 }
                 if let Some(pause) = pause {
