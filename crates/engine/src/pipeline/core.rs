@@ -128,6 +128,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         under_way: 0,
         limit: crowd.as_ref().map_or(most * plan.pipeline, |crowd| crowd.share(index)),
         held_back: false,
+        rate_held_back: false,
         rate,
         byte_rate,
         pace_due: None,

@@ -130,8 +130,9 @@ pub(super) struct Worker {
     pub(super) under_way: usize,
     /// Requests under way, at most.
     pub(super) limit: usize,
-    /// That held something back since it was last told.
+    /// That held something back since it was last told; and so did a rate.
     pub(super) held_back: bool,
+    pub(super) rate_held_back: bool,
     /// Requests a second over all servers and cores, at most.
     pub(super) rate: Option<Arc<Rate>>,
     /// Bytes a second over all cores, at most.
@@ -233,8 +234,10 @@ impl Worker {
         counters.latency.add(u64::try_from(sum.as_nanos()).unwrap_or(u64::MAX));
         // Links whose answers take long do not ask between two of them: nobody is turned away, and
         // the limit holds all the same.
-        let full = self.under_way >= self.limit;
-        crowd.tell(self.core, least, std::mem::take(&mut self.held_back) || full);
+        let full = std::mem::take(&mut self.held_back) || self.under_way >= self.limit;
+        // Where a rate decides, more or fewer at once change nothing.
+        let paced = std::mem::take(&mut self.rate_held_back);
+        crowd.tell(self.core, least, full && !paced);
         if self.core == 0 {
             crowd.tick(now, &self.report);
         }

@@ -36,6 +36,7 @@ impl Worker {
 
     /// Nothing can be sent before that.
     pub(super) fn rest(&mut self, due: Instant) {
+        self.rate_held_back = true;
         if self.pace_due.is_none_or(|known| due < known) {
             self.pace_due = Some(due);
             self.paced.notify_one();
