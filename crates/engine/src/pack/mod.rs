@@ -43,6 +43,9 @@ impl Meta {
     }
 }
 
+/// Takes a body piece by piece.
+pub type Pieces<'p> = dyn FnMut(&[u8]) -> io::Result<()> + 'p;
+
 /// A body to write: in memory, or somewhere from where it can be read more than once.
 pub trait Content {
     /// Bytes.
@@ -60,7 +63,7 @@ pub trait Content {
     ///
     /// # Errors
     /// It cannot be read, or those of `piece`.
-    fn pieces(&mut self, piece: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>;
+    fn pieces(&mut self, piece: &mut Pieces<'_>) -> io::Result<()>;
 }
 
 impl Content for &[u8] {
@@ -72,7 +75,7 @@ impl Content for &[u8] {
         Some(self)
     }
 
-    fn pieces(&mut self, piece: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    fn pieces(&mut self, piece: &mut Pieces<'_>) -> io::Result<()> {
         piece(self)
     }
 }
@@ -220,10 +223,7 @@ pub trait Decode {
     /// # Errors
     /// What is there is not a record (`InvalidData`), it ends too early (`UnexpectedEof`), or the
     /// environment's. Behind an error only [`Decode::seek`] goes on.
-    fn next(
-        &mut self,
-        body: Option<&mut dyn FnMut(&[u8]) -> io::Result<()>>,
-    ) -> io::Result<Option<Found>>;
+    fn next(&mut self, body: Option<&mut Pieces<'_>>) -> io::Result<Option<Found>>;
 
     /// Goes to a place that [`Encode::record`] gave.
     ///
