@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use windrow_engine::sink::tar::{entry, read};
+use windrow_engine::pack::tar::{entry, read};
 
 fuzz_target!(|input: (bool, &[u8])| {
     let (plain, bytes) = input;

@@ -14,6 +14,7 @@ mod nginx;
 mod peers;
 mod rate;
 mod report;
+mod shard;
 mod speed;
 mod throttle;
 mod tls;
@@ -39,7 +40,7 @@ pub(crate) use windrow::target_folder;
 type Measure = fn(&Bench) -> Result<Vec<Row>, String>;
 
 /// Rows in running order: those that make small files first, nothing is deleted before them.
-const ROWS: [(&str, Needs, Measure); 12] = [
+const ROWS: [(&str, Needs, Measure); 13] = [
     ("nginx", Needs { windrow: true, nginx: true, rest: false }, speed::nginx),
     ("files", Needs { windrow: true, nginx: true, rest: true }, files::files),
     ("ways", Needs { windrow: false, nginx: false, rest: true }, files::ways),
@@ -51,6 +52,7 @@ const ROWS: [(&str, Needs, Measure); 12] = [
     ("throttle", Needs { windrow: true, nginx: false, rest: false }, throttle::throttle),
     ("auto", Needs { windrow: true, nginx: false, rest: false }, auto::auto),
     ("lists", Needs { windrow: true, nginx: false, rest: false }, lists::lists),
+    ("shard", Needs { windrow: true, nginx: false, rest: false }, shard::shard),
     ("tls", Needs { windrow: true, nginx: true, rest: false }, tls::tls),
 ];
 
@@ -80,6 +82,8 @@ struct Counts {
     list: usize,
     /// Lines that the reader alone is given.
     list_lines: usize,
+    /// Messages for windrow, and for those that take longer.
+    shard: [usize; 2],
     tls: usize,
     peers: usize,
 }
@@ -96,6 +100,7 @@ const FULL: Counts = Counts {
     rate_seconds: 8,
     list: 10_000_000,
     list_lines: 3_000_000,
+    shard: [20_000_000, 1_000_000],
     tls: 300_000,
     peers: 100_000,
 };
@@ -112,6 +117,7 @@ const QUICK: Counts = Counts {
     rate_seconds: 3,
     list: 200_000,
     list_lines: 200_000,
+    shard: [1_000_000, 100_000],
     tls: 20_000,
     peers: 5_000,
 };

@@ -1,15 +1,24 @@
 //! The command line. Every flag has an environment variable `WINDROW_*`.
 
+mod read;
+mod shard;
+
+pub(crate) use read::{Cat, Extract, Ls, Status, Verify};
+pub(crate) use shard::{Key, LineFormat, Shard};
+
 use crate::units::{parse_byte_rate, parse_bytes, parse_duration, parse_rate, parse_shard_size};
 use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+use windrow_engine::pack::columns::{Column, Columns};
 use windrow_engine::pipeline::{MaxFailures, Only};
+use windrow_engine::shard::By;
 use windrow_engine::source::list::{DigestKind, Form};
 use windrow_engine::wire::Allowed;
 use windrow_engine::{Format, ShardSize};
-use windrow_model::FailureClass;
+use windrow_model::{FailureClass, limits};
 use windrow_server::{Allow, ClockOffset, Coding, Faults, Knee, Redirect, SignKey};
 
 /// Fetch millions to billions of small objects, as fast as the hardware allows, losing none.
@@ -23,6 +32,7 @@ use windrow_server::{Allow, ClockOffset, Coding, Faults, Knee, Redirect, SignKey
   windrow get urls.parquet -o docs/ --format tar --rate 500/s
   windrow status out/                           how a run stands, and how to go on with it
   windrow verify out/                           read all of it again, and compare
+  windrow shard --shards 100 -o logs/ < lines   lines to logs/0.txt ... logs/99.txt by their hash
   windrow serve --dir some/folder               serve a folder to windrow or anybody
 
 Exit codes: 0 every object stored, or all is right · 1 some failed, or something is wrong ·
@@ -50,6 +60,12 @@ pub(crate) enum Command {
     Verify(Verify),
     /// List the names of the objects that a run stored
     Ls(Ls),
+    /// Write the body of an object to standard output
+    Cat(Cat),
+    /// Write objects as files into a directory
+    Extract(Extract),
+    /// Divide lines among files by the hash of a key: murmur3_x86_32(key) % N
+    Shard(Shard),
     /// Serve objects that windrow can fetch: a folder, or a corpus that needs no disk
     Serve(Box<Serve>),
     /// Serve, fetch and check objects on this machine, and say what a billion would take
@@ -138,6 +154,30 @@ pub(crate) struct Get {
     /// When a pack is full, in objects (10000) or bytes (256MiB) [default: either]
     #[arg(long, value_name = "N|BYTES", env = "WINDROW_SHARD_SIZE", value_parser = parse_shard_size)]
     pub(crate) shard_size: Option<ShardSize>,
+
+    /// Divide objects among N packs by a hash: pack I has those with murmur3_x86_32(key) % N = I, as
+    /// Python's mmh3.hash(key, signed=False) % N has it. With --shard-size packs I, I + N, ...
+    #[arg(long, value_name = "N", env = "WINDROW_SHARDS",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::GET_SHARDS)))]
+    pub(crate) shards: Option<u32>,
+
+    /// The key: `name`, `body`, or `json:FIELD` of a body that is a JSON object [default: name]
+    #[arg(long, value_name = "KEY", requires = "shards", env = "WINDROW_SHARD_BY")]
+    pub(crate) shard_by: Option<By>,
+
+    /// What parquet and jsonl packs tell of each object: some of name, body, size, url, status,
+    /// content_type, etag, last_modified, sha256, fetched_at, ordinal [default: all of them in
+    /// parquet; name, size, body, url, status and content_type in jsonl]
+    #[arg(long, value_name = "NAME,...", env = "WINDROW_COLUMNS", value_parser = parse_columns)]
+    pub(crate) columns: Option<Columns>,
+
+    /// Beside each member of a tar a second one, NAME.json, with URL, status and headers
+    #[arg(long, env = "WINDROW_WITH_META")]
+    pub(crate) with_meta: bool,
+
+    /// In jsonl, a body that is JSON is not made a string
+    #[arg(long, env = "WINDROW_JSON_BODY")]
+    pub(crate) json_body: bool,
 
     /// Memory for bodies and buffers; larger bodies go by way of the disk
     #[arg(long, value_name = "BYTES", default_value = "256MiB", env = "WINDROW_MEMORY",
@@ -332,6 +372,15 @@ pub(crate) enum ResumeBy {
     Name,
 }
 
+/// What is written without names or bodies cannot be found again, or is none of the objects.
+fn parse_columns(text: &str) -> Result<Columns, String> {
+    let columns = Columns::parse(text)?;
+    match columns.has(Column::Name) && columns.has(Column::Body) {
+        true => Ok(columns),
+        false => Err("name and body belong to it".into()),
+    }
+}
+
 fn parse_form(text: &str) -> Result<Form, String> {
     let names = || Form::ALL.map(|(name, _)| name).join(", ");
     Form::named(text).ok_or_else(|| format!("one of {}", names()))
@@ -367,67 +416,6 @@ pub(crate) struct Api {
     /// Query parameter in which the marker goes back
     #[arg(long, value_name = "NAME", default_value = "next-marker", env = "WINDROW_MARKER_PARAM")]
     pub(crate) marker_param: String,
-}
-
-/// `windrow status`
-#[derive(Debug, clap::Args)]
-pub(crate) struct Status {
-    /// Directory that `windrow get` writes or wrote to
-    #[arg(value_name = "DEST", env = "WINDROW_DEST")]
-    pub(crate) dest: PathBuf,
-
-    /// Tell it as JSON
-    #[arg(long, env = "WINDROW_JSON")]
-    pub(crate) json: bool,
-}
-
-/// `windrow verify`
-#[derive(Debug, clap::Args)]
-pub(crate) struct Verify {
-    /// Directory that `windrow get` wrote to
-    #[arg(value_name = "DEST", env = "WINDROW_DEST")]
-    pub(crate) dest: PathBuf,
-
-    /// Tell what is wrong as lines of JSON, and the sum in a last one
-    #[arg(long, env = "WINDROW_JSON")]
-    pub(crate) json: bool,
-
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N", env = "WINDROW_CORES")]
-    pub(crate) cores: Option<usize>,
-
-    /// The source was `windrow serve --synthetic N`: compare every body with that too
-    #[arg(long, value_name = "N", env = "WINDROW_SYNTHETIC", value_parser = parse_count)]
-    pub(crate) synthetic: Option<u64>,
-
-    /// Bytes of each synthetic object
-    #[arg(long, value_name = "B", default_value = "100", env = "WINDROW_SIZE",
-          value_parser = parse_bytes)]
-    pub(crate) size: u64,
-
-    /// Seed of the synthetic objects
-    #[arg(long, value_name = "S", default_value_t = 0, env = "WINDROW_SEED")]
-    pub(crate) seed: u64,
-}
-
-/// `windrow ls`
-#[derive(Debug, clap::Args)]
-pub(crate) struct Ls {
-    /// Directory that `windrow get` writes or wrote to
-    #[arg(value_name = "DEST", env = "WINDROW_DEST")]
-    pub(crate) dest: PathBuf,
-
-    /// Only names that begin so
-    #[arg(env = "WINDROW_PREFIX")]
-    pub(crate) prefix: Option<std::ffi::OsString>,
-
-    /// A line of JSON for each object: name, bytes, and where it lies
-    #[arg(long, env = "WINDROW_JSON", conflicts_with = "null")]
-    pub(crate) json: bool,
-
-    /// Names as they are, a NUL behind each; else `\` and control characters are escaped
-    #[arg(short = '0', long, env = "WINDROW_NULL")]
-    pub(crate) null: bool,
 }
 
 /// `windrow serve`
@@ -553,8 +541,17 @@ pub(crate) struct Demo {
 pub(crate) enum FormatArg {
     /// Each object a file
     Files,
-    /// Packs that every tar reads
+    /// Packs that every tar reads, and WebDataset
     Tar,
+    /// Packs with a row for each object
+    Parquet,
+    /// Packs with a line of JSON for each object
+    Jsonl,
+    /// The same, compressed by zstd
+    #[value(name = "jsonl.zst")]
+    JsonlZst,
+    /// WARC 1.1, as crawlers write it (.warc.gz)
+    Warc,
     /// Nothing: fetch and throw away
     Null,
 }
@@ -564,6 +561,10 @@ impl From<FormatArg> for Format {
         match format {
             FormatArg::Files => Self::Files,
             FormatArg::Tar => Self::Tar,
+            FormatArg::Parquet => Self::Parquet,
+            FormatArg::Jsonl => Self::Jsonl,
+            FormatArg::JsonlZst => Self::JsonlZst,
+            FormatArg::Warc => Self::Warc,
             FormatArg::Null => Self::Null,
         }
     }

@@ -10,7 +10,8 @@ use windrow_engine::inspect::{self, Listed};
 use windrow_model::Exit;
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let prefix = args.prefix.as_ref().map_or(&[][..], |prefix| prefix.as_bytes());
+    let prefix = args.with_prefix.as_ref().or(args.prefix.as_ref());
+    let prefix = prefix.map_or(&[][..], |prefix| prefix.as_bytes());
     let mut out = Data::new();
     let mut line = Vec::new();
     let mut show = |object: &Listed<'_>| {

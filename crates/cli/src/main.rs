@@ -5,13 +5,16 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cat;
 mod demo;
 mod dry_run;
+mod extract;
 mod format;
 mod get;
 mod ls;
 mod progress;
 mod serve;
+mod shard;
 mod shown;
 mod signals;
 mod status;
@@ -30,6 +33,9 @@ fn main() -> ExitCode {
         Command::Status(status) => status::run(&status),
         Command::Verify(verify) => verify::run(&verify),
         Command::Ls(ls) => ls::run(&ls),
+        Command::Cat(cat) => cat::run(&cat),
+        Command::Extract(extract) => extract::run(&extract),
+        Command::Shard(shard) => shard::run(&shard),
         Command::Serve(serve) => serve::run(&serve),
         Command::Demo(demo) => demo::run(&demo),
     };

@@ -1,8 +1,9 @@
 //! SIGINT and SIGTERM: the first asks for a clean stop, the second leaves at once.
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::flag;
-use std::io;
+use signal_hook::{flag, low_level::pipe};
+use std::io::{self, PipeReader};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use windrow_engine::rt::Stop;
@@ -30,6 +31,15 @@ impl Signals {
         flag::register(SIGINT, Arc::clone(&signals.interrupted))?;
         flag::register(SIGTERM, Arc::clone(&signals.terminated))?;
         Ok(signals)
+    }
+
+    /// Something to poll for: readable as soon as [`Self::caught`] has something to say.
+    pub(crate) fn wake(&self) -> io::Result<PipeReader> {
+        let (reader, writer) = io::pipe()?;
+        // Actions run in the order in which they were registered: the flags are set before.
+        pipe::register(SIGINT, OwnedFd::from(writer.try_clone()?))?;
+        pipe::register(SIGTERM, OwnedFd::from(writer))?;
+        Ok(reader)
     }
 
     /// What was asked for, if anything.

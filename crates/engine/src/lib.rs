@@ -23,6 +23,8 @@ pub mod content;
 
 pub mod pack;
 
+pub mod shard;
+
 pub mod sink;
 
 pub mod ledger;

@@ -160,6 +160,25 @@ pub const HELD_FILES: std::ops::RangeInclusive<usize> = 256..=2048;
 /// stored in hand, in one block or list (or their smallest size): 1/256.
 pub const REDO_PART: u64 = 256;
 
+/// Packs that are synced one by one; more of them by one call for the file system.
+pub const SYNCED_PACKS: usize = 8;
+
+/// Shards that `get` divides objects among, at most: each has an open file and buffers.
+pub const GET_SHARDS: u32 = 10_000;
+
+/// Bytes of a body on disk that are read to find the field that decides its shard, at most.
+pub const SHARD_KEY_BODY_BYTES: u64 = 64 << 20;
+
+/// Blocks in which packs are written have at least so many bytes where there is one for each shard.
+pub const SHARD_BLOCK_BYTES: usize = 16 << 10;
+
+/// Objects of one shard that are in hand, at least before they are written because they are many.
+pub const SHARD_HAND_OBJECTS: u64 = 16;
+
+/// Objects that a core has in hand for a pack, at least before they are written because they are
+/// many: between this and two of [`REDO_PART`] it is the number that decides, however few bytes they are.
+pub const HAND_OBJECTS: u64 = 1000;
+
 /// Files of one core get their names after so long, however few they are. That takes a sync, so it
 /// is not done more often.
 pub const HAND_OVER_FILES: Duration = Duration::from_secs(1);
@@ -473,3 +492,112 @@ pub const FORGET_PERIOD: Duration = Duration::from_millis(100);
 
 /// With so few requests under way on a core, answers 503 are not because of too many at once.
 pub const FEW_AT_ONCE: usize = 4;
+
+/// Failures are recorded in lists of so many.
+pub const FAILURES_AT_ONCE: usize = 1024;
+
+/// Objects of a pack that is of use only when it is whole, at first: nothing of it is kept when the
+/// process is killed.
+pub const WHOLE_PACK_OBJECTS: u64 = 500;
+
+/// Later on such a pack holds one of so many objects that its core has stored.
+pub const WHOLE_PACK_PART: u64 = 100;
+
+/// Bytes of a body that are compared with a corpus, at most, where packs are not tar files.
+pub const AGAINST_BYTES: usize = 64 << 20;
+
+/// Bytes in which an encoder of a pack hands on what it makes of a body.
+pub const PACK_PIECE_BYTES: usize = 64 << 10;
+
+/// Bytes of one value beside the body in a line of JSON, at most, when it is read.
+pub const JSONL_VALUE_BYTES: usize = 64 << 10;
+
+/// Levels of a JSON body that is inlined, at most: with the line around it these are the 128 that
+/// common parsers take.
+pub const JSON_DEPTH: u32 = 127;
+
+/// Bytes that are gathered, before they are compressed, for one zstd frame of a pack; a frame holds
+/// up to twice as many when its last record is large. One object costs the decoding of one frame.
+pub const ZST_FRAME_BYTES: usize = 512 << 10;
+
+/// Bytes of one head in a WARC file, at most, when it is read: that of a record, or that of the
+/// answer in it. Names of [`NAME_BYTES`] take three times as many when they are percent-encoded.
+pub const WARC_HEAD_BYTES: usize = 512 << 10;
+
+/// Bytes of all columns, before compression, after which a row group of a Parquet file is closed.
+/// They are held compressed until then, by each core.
+pub const PARQUET_GROUP_BYTES: usize = 16 << 20;
+
+/// Bytes of one page of a Parquet file before compression, unless a single value is longer: what is read
+/// of each column to find one object.
+pub const PARQUET_PAGE_BYTES: usize = 128 << 10;
+
+/// A longer body has a row group of its own, and passes through in pieces. Also, what a page of
+/// several values may have at most.
+pub const PARQUET_ALONE_BYTES: usize = 4 << 20;
+
+/// Compressed bytes of such a body that are kept; of a longer result only the length is, and the
+/// body is compressed a second time.
+pub const PARQUET_KEPT_BYTES: usize = 16 << 20;
+
+/// Bytes of one body in a Parquet file, at most: a page has less than 2^31, and what is raw in
+/// zstd is longer by 3 bytes for each 128 KiB.
+pub const PARQUET_BODY_BYTES: u64 = (1 << 31) - (1 << 16);
+
+/// Bytes of a name, a URL or the header lines of one row of a Parquet file, at most.
+pub const PARQUET_TEXT_BYTES: usize = 1 << 20;
+
+/// Bytes of the footer of a Parquet file that is read, at most. Ours has about 1 KiB for each row group.
+pub const PARQUET_FOOTER_BYTES: usize = 64 << 20;
+
+/// Bytes of one offset index of a Parquet file that is read, at most.
+pub const PARQUET_INDEX_BYTES: usize = 16 << 20;
+
+/// Bytes of the head of one page of a Parquet file that is read, at most. Ours have less than 40.
+pub const PARQUET_HEAD_BYTES: usize = 4 << 10;
+
+/// Entries that wait for their place in an index, at 24 bytes each; then they are written.
+pub const INDEX_GATHER: usize = 256 << 10;
+
+/// The same where many packs are written at once, at least.
+pub const INDEX_GATHER_LEAST: usize = 1024;
+
+/// Files of an index that are merged at once; of more, several at a time in several passes.
+pub const INDEX_FAN_IN: usize = 128;
+
+/// Files of an index that are looked at for one name without a word; more are merged first.
+pub const INDEX_FILES: usize = 16;
+
+/// Bytes of what is known of one answer beside a packed body, at most: a head of
+/// [`HEAD_BYTES`], most of its bytes escaped, and a URL.
+pub const META_BYTES: u64 = 1 << 20;
+
+/// Shards that lines are divided among, at most.
+pub const SHARDS: u32 = 100_000;
+
+/// Memory for lines on their way to the files of their shards, over all shards.
+pub const SHARD_MEMORY: usize = 64 << 20;
+
+/// The least memory for them: some bytes for each of [`SHARDS`].
+pub const SHARD_MEMORY_LEAST: usize = 8 << 20;
+
+/// Bytes that one shard collects before they are written, at most.
+pub const SHARD_WRITE_BYTES: usize = 64 << 10;
+
+/// Bytes that are read at once of what is divided into lines.
+pub const SHARD_READ_BYTES: usize = 256 << 10;
+
+/// What a pipe to read from is asked to hold, in bytes.
+pub const SHARD_PIPE_BYTES: usize = 1 << 20;
+
+/// Bytes of a line that is held in memory, its end counted in; a longer one goes by way of the disk.
+pub const SHARD_LINE_BYTES: usize = 8 << 20;
+
+/// Files of shards that are kept open, at most, where the system allows that many.
+pub const SHARD_FILES_OPEN: usize = 4096;
+
+/// Descriptors that are left to others, of those that the system allows.
+pub const SHARD_FILES_SPARED: usize = 32;
+
+/// After a read that brought little, more is let come for so long before the next.
+pub const SHARD_PAUSE: Duration = Duration::from_millis(1);

@@ -46,12 +46,14 @@ pub enum FailureClass {
     Blocked,
     /// The body is encoded in a way that cannot be undone.
     Encoding,
+    /// What was to be done with the body cannot be done with it.
+    Transform,
 }
 
 impl FailureClass {
     /// Every class, in the order of the reports. The ledger records a class by its place here: new
     /// ones come behind the last.
-    pub const ALL: [FailureClass; 20] = [
+    pub const ALL: [FailureClass; 21] = [
         Self::Dns,
         Self::Connect,
         Self::Reset,
@@ -72,6 +74,7 @@ impl FailureClass {
         Self::Checksum,
         Self::Blocked,
         Self::Encoding,
+        Self::Transform,
     ];
 
     /// Stable lower-case name.
@@ -97,6 +100,7 @@ impl FailureClass {
             Self::Checksum => "checksum",
             Self::Blocked => "blocked",
             Self::Encoding => "encoding",
+            Self::Transform => "transform",
         }
     }
 
@@ -122,7 +126,8 @@ impl FailureClass {
             | Self::Expired
             | Self::Tls
             | Self::Blocked
-            | Self::Encoding => false,
+            | Self::Encoding
+            | Self::Transform => false,
         }
     }
 }

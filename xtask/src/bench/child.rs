@@ -45,7 +45,18 @@ pub(crate) struct Usage {
 /// Errors: it could not start, took too long (it is killed), or ended with anything but 0; the
 /// last lines of its stderr are in the text.
 pub(crate) fn measure(
+    command: Command,
+    core: Option<usize>,
+    limit: Duration,
+    scratch: &Path,
+) -> Result<Usage, String> {
+    measure_fed(command, Stdio::null(), core, limit, scratch)
+}
+
+/// The same, with something to read.
+pub(crate) fn measure_fed(
     mut command: Command,
+    stdin: Stdio,
     core: Option<usize>,
     limit: Duration,
     scratch: &Path,
@@ -53,7 +64,7 @@ pub(crate) fn measure(
     let what = short(&command);
     let (stdout, stderr) = (scratch.join("stdout"), scratch.join("stderr"));
     let file = |path| File::create(path).map_err(|why| format!("bench folder: {why}"));
-    command.stdin(Stdio::null()).stdout(file(&stdout)?).stderr(file(&stderr)?);
+    command.stdin(stdin).stdout(file(&stdout)?).stderr(file(&stderr)?);
     let before = children_cpu_us()?;
     let start = Instant::now();
     let mut child = spawn(&mut command, core)?;

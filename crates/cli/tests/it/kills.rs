@@ -50,6 +50,26 @@ fn packs() {
 }
 
 #[test]
+fn lines() {
+    kill(&["--format", "jsonl", "--shard-size", "3000"], 4, &[1, 2, 3]);
+}
+
+#[test]
+fn lines_in_frames() {
+    kill(&["--format", "jsonl.zst", "--shard-size", "3000"], 5, &[1, 2, 3]);
+}
+
+#[test]
+fn tables() {
+    kill(&["--format", "parquet"], 6, &[1, 2, 3]);
+}
+
+#[test]
+fn archives() {
+    kill(&["--format", "warc", "--shard-size", "3000"], 7, &[1, 2]);
+}
+
+#[test]
 fn packs_pipelined() {
     let args = ["--format", "tar", "--shard-size", "3000", "--pipeline", "32"];
     kill(&args, 3, &[1, 1, 2, 2]);

@@ -115,6 +115,7 @@ fn a_prefix_chooses() {
         assert_eq!(lines("a/"), ["a/1", "a/2"]);
         assert_eq!(lines("a"), ["a", "a/1", "a/2", "ab"]);
         assert_eq!(lines("x"), Vec::<String>::new());
+        assert_eq!(ls(&place.at("out"), ["--prefix", "ab"]), b"ab\n");
     }
 }
 

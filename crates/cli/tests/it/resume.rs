@@ -86,8 +86,16 @@ fn slow_from(site: &Site, first: usize) -> (Gate, Script) {
 #[track_caller]
 fn nothing_left(place: &Place) {
     assert_eq!(entries(&place.at("out/.windrow/open")), Vec::<String>::new());
-    let expected =
-        ["failures.jsonl", "ledger", "lock", "manifest", "open", "run.json", "summary.json"];
+    let expected = [
+        "failures.jsonl",
+        "index",
+        "ledger",
+        "lock",
+        "manifest",
+        "open",
+        "run.json",
+        "summary.json",
+    ];
     assert_eq!(entries(&place.at("out/.windrow")), expected);
 }
 

@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
-use windrow_engine::sink::tar::read;
+use windrow_engine::pack::tar::read;
 use windrow_model::{Corpus, name};
 use windrow_testkit::{Finished, Gate, Script, Windrow};
 

@@ -98,7 +98,10 @@ fn the_same_run_gives_the_same_bytes() {
         let dest = place.at(name);
         let get = windrow().get(&server.url, &dest).args(["--format", "tar", "--shard-size", "10"]);
         let done = get.args(["--cores", "1", "-c", "1"]).run().complete(tree.0.len() as u64);
-        done.tree()
+        let mut tree = done.tree();
+        // Statistics tell the time.
+        tree.0.retain(|path, _| path.extension().is_some_and(|ending| ending == "tar"));
+        tree
     };
     let first = run("first");
     assert!(first.0.len() > 2, "several packs: {first:?}");

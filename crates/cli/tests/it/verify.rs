@@ -84,7 +84,7 @@ fn members(pack: &Path) -> Vec<(String, usize, std::ops::Range<usize>)> {
     let mut members = Vec::new();
     let mut start = 0;
     let file = std::fs::File::open(pack).expect("a pack");
-    windrow_engine::sink::tar::read::for_each(std::io::BufReader::new(file), |member| {
+    windrow_engine::pack::tar::read::for_each(std::io::BufReader::new(file), |member| {
         let name = String::from_utf8_lossy(member.path).into_owned();
         let at = usize::try_from(member.offset).expect("a small pack");
         let end = at + member.body.len();

@@ -31,6 +31,9 @@ pub enum Dir {
     Manifest,
     /// `.windrow/open`: packs that are not finished.
     Open,
+    /// `.windrow/index`: where each object of a pack lies. It can be made again, and is not there in
+    /// destinations of earlier versions.
+    Index,
 }
 
 /// Proof that a sync succeeded. There is no other way to get one.

@@ -19,6 +19,8 @@ pub struct Real {
     pub(crate) ledger: OwnedFd,
     pub(crate) manifest: OwnedFd,
     pub(crate) open: OwnedFd,
+    /// Where it is there.
+    pub(crate) index: Option<OwnedFd>,
     /// A sync of the file system or of a directory failed.
     failed: AtomicBool,
 }
@@ -31,23 +33,26 @@ impl Real {
         ledger: OwnedFd,
         manifest: OwnedFd,
         open: OwnedFd,
+        index: Option<OwnedFd>,
     ) -> Self {
-        Self { root, state, ledger, manifest, open, failed: AtomicBool::new(false) }
+        Self { root, state, ledger, manifest, open, index, failed: AtomicBool::new(false) }
     }
 
-    pub(crate) fn dir(&self, dir: Dir) -> BorrowedFd<'_> {
-        match dir {
+    pub(crate) fn dir(&self, dir: Dir) -> Result<BorrowedFd<'_>, Errno> {
+        Ok(match dir {
             Dir::Root => self.root.as_fd(),
             Dir::State => self.state.as_fd(),
             Dir::Ledger => self.ledger.as_fd(),
             Dir::Manifest => self.manifest.as_fd(),
             Dir::Open => self.open.as_fd(),
-        }
+            Dir::Index => self.index.as_ref().ok_or(Errno::NOENT)?.as_fd(),
+        })
     }
 
     fn open_file(&self, dir: Dir, name: &str, flags: OFlags, how: Use) -> Result<Plain, Errno> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |flags| fs::openat(self.dir(dir), name, flags, Mode::from(0o644));
+        let dir = self.dir(dir)?;
+        let open = |flags| fs::openat(dir, name, flags, Mode::from(0o644));
         let file = match how {
             Use::Plain => open(flags),
             Use::Pack => match open(flags | OFlags::DIRECT) {
@@ -108,7 +113,7 @@ impl Disk for Real {
     }
 
     fn rename(&self, from: Dir, to: Dir, name: &str) -> Result<(), Errno> {
-        let (from, to) = (self.dir(from), self.dir(to));
+        let (from, to) = (self.dir(from)?, self.dir(to)?);
         match fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
             // File systems that cannot promise not to replace: looked at first.
             Err(Errno::INVAL | Errno::NOSYS) => {
@@ -123,21 +128,22 @@ impl Disk for Real {
     }
 
     fn replace(&self, dir: Dir, from: &str, to: &str) -> Result<(), Errno> {
-        fs::renameat(self.dir(dir), from, self.dir(dir), to)
+        let dir = self.dir(dir)?;
+        fs::renameat(dir, from, dir, to)
     }
 
     fn remove(&self, dir: Dir, name: &str) -> Result<(), Errno> {
-        fs::unlinkat(self.dir(dir), name, AtFlags::empty())
+        fs::unlinkat(self.dir(dir)?, name, AtFlags::empty())
     }
 
     fn list(&self, dir: Dir) -> Result<Vec<String>, Errno> {
-        let mut names = Vec::new();
-        for entry in fs::Dir::read_from(self.dir(dir))? {
+        let (mut names, dir) = (Vec::new(), self.dir(dir)?);
+        for entry in fs::Dir::read_from(dir)? {
             let entry = entry?;
             let kind = match entry.file_type() {
                 FileType::Unknown => {
                     let flags = AtFlags::SYMLINK_NOFOLLOW;
-                    let stat = fs::statat(self.dir(dir), entry.file_name(), flags)?;
+                    let stat = fs::statat(dir, entry.file_name(), flags)?;
                     FileType::from_raw_mode(stat.st_mode)
                 }
                 kind => kind,
@@ -152,7 +158,8 @@ impl Disk for Real {
     }
 
     fn sync_dir(&self, dir: Dir) -> Result<Synced, Errno> {
-        self.sync(|| fs::fsync(self.dir(dir)))
+        let dir = self.dir(dir)?;
+        self.sync(|| fs::fsync(dir))
     }
 
     fn sync_all(&self) -> Result<Synced, Errno> {

@@ -5,9 +5,11 @@ use super::file_table::each_file;
 use super::pack::{Opened, object, open};
 use super::parts::{Manifests, Part, parts};
 use super::window::Window;
+use crate::pack::Recorded;
+use crate::pack::tar::ENDING;
+use crate::pack::tar::entry::{self, Entry, Found};
 use crate::sink::Format;
-use crate::sink::tar::entry::{self, Entry, Found};
-use crate::sink::tar::{ENDING, pack_name};
+use crate::sink::tar::KIND;
 use std::io;
 use std::path::Path;
 use windrow_model::Error;
@@ -45,6 +47,13 @@ pub fn list(
                 .why("--format null keeps nothing"));
         }
         Format::Files => files(&seen, &parts, show, skip),
+        format @ (Format::Parquet | Format::Jsonl | Format::JsonlZst | Format::Warc) => {
+            for parts in parts.chunk_by(|a, b| a.pack == b.pack) {
+                if !records(&seen, format, parts, show, skip)? {
+                    break;
+                }
+            }
+        }
         Format::Tar => {
             for parts in parts.chunk_by(|a, b| a.pack == b.pack) {
                 if !pack(&seen, parts, show, skip)? {
@@ -84,13 +93,48 @@ fn files(
 }
 
 /// `false` where nobody wants more.
+fn records(
+    seen: &Seen,
+    format: Format,
+    parts: &[Part],
+    show: &mut dyn FnMut(&Listed<'_>) -> bool,
+    skip: &mut dyn FnMut(&str),
+) -> Result<bool, Error> {
+    let (Some(kind), Some(last)) = (format.packs(), parts.last()) else { return Ok(true) };
+    let file_name = kind.file_name(last.pack);
+    let objects: u64 = parts.iter().map(|part| part.objects).sum();
+    let Some(Opened { file, .. }) = open(seen.look.disk(), &file_name)? else {
+        skip(&format!("{file_name}: not there: {objects} objects"));
+        return Ok(true);
+    };
+    let mut listed = 0;
+    let walk = || -> io::Result<bool> {
+        let recorded = Recorded { file, len: last.end };
+        let mut decoder = format.decoder(Box::new(recorded), last.full)?;
+        while let Some(found) = decoder.next(None)? {
+            let pack = Some((file_name.as_str(), found.place));
+            if !show(&Listed { name: &found.name, bytes: found.bytes, pack }) {
+                return Ok(false);
+            }
+            listed += 1;
+        }
+        Ok(true)
+    };
+    walk().or_else(|error| {
+        let left = objects.saturating_sub(listed);
+        skip(&format!("{file_name}: {error}: {left} objects"));
+        Ok(true)
+    })
+}
+
+/// `false` where nobody wants more.
 fn pack(
     seen: &Seen,
     parts: &[Part],
     show: &mut dyn FnMut(&Listed<'_>) -> bool,
     skip: &mut dyn FnMut(&str),
 ) -> Result<bool, Error> {
-    let file_name = pack_name(parts[0].pack);
+    let file_name = KIND.file_name(parts[0].pack);
     let Some(Opened { file, .. }) = open(seen.look.disk(), &file_name)? else {
         let objects: u64 = parts.iter().map(|part| part.objects).sum();
         skip(&format!("{file_name}: not there: {objects} objects"));
@@ -110,6 +154,10 @@ fn pack(
                 let left = part.objects.saturating_sub(listed);
                 skip(&format!("{file_name}: {why} at byte {at}: {left} objects"));
                 break;
+            }
+            if entry.meta {
+                at = entry.end;
+                continue;
             }
             let name = object(&entry.path);
             let pack = Some((file_name.as_str(), entry.body));

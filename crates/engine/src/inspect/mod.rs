@@ -1,23 +1,32 @@
 //! Looking at a run from outside: how it stands, whether its output is what was recorded, which
 //! objects are in it.
 //!
-//! Everything here reads, and changes nothing: a run may be looked at while a process works on it,
-//! and [`verify`] alone refuses that, because what grows cannot be judged. The formats are the
+//! Everything here reads, and changes nothing but the index, which [`Reader::cat`] makes where it is
+//! missing: a run may be looked at while a process works on it, and [`verify`] alone refuses that,
+//! because what grows cannot be judged. The formats are the
 //! sink's and the ledger's; here they are read back and compared.
 
 mod against;
+mod extract;
 mod file_table;
 mod files;
 mod finding;
+mod glob;
 mod list;
 mod pack;
 mod parts;
+mod place;
+mod read;
+mod records;
 mod status;
 mod verify;
 mod window;
 
+pub use extract::{Extracted, extract};
 pub use finding::{Finding, Kind};
+pub use glob::Glob;
 pub use list::{Listed, list};
+pub use read::{Reader, Take};
 pub use status::{PackCount, Status, status};
 pub use verify::{Settings, Verdict, verify};
 
@@ -69,8 +78,7 @@ impl Seen {
 }
 
 fn format(path: &Path, look: &Look) -> Result<Format, Error> {
-    let formats = [Format::Files, Format::Tar, Format::Null];
-    formats.into_iter().find(|format| format.name() == look.run.format).ok_or_else(|| {
+    Format::ALL.into_iter().find(|format| format.name() == look.run.format).ok_or_else(|| {
         let what = format!("has a format that this windrow does not know: {}", look.run.format);
         Error::environment(path.display().to_string(), what)
     })

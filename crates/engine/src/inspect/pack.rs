@@ -9,8 +9,9 @@ use super::finding::{Finding, Findings, Kind};
 use super::parts::{Manifests, Part, tell_damaged};
 use super::window::Window;
 use crate::disk::{Dir, Disk, File};
-use crate::sink::tar::entry::{self, Bytes, Entry, Found};
-use crate::sink::tar::{ENDING, pack_name};
+use crate::pack::tar::ENDING;
+use crate::pack::tar::entry::{self, Bytes, Entry, Found};
+use crate::sink::tar::KIND;
 use rustix::io::Errno;
 use std::io;
 use windrow_model::{Error, Ordinal, name};
@@ -73,7 +74,7 @@ impl<'a, 't> PackCheck<'a, 't> {
     /// It cannot be opened although it is there.
     pub(super) fn check(&mut self, parts: &[Part]) -> Result<(), Error> {
         let Some(&last) = parts.last() else { return Ok(()) };
-        let file = pack_name(last.pack);
+        let file = KIND.file_name(last.pack);
         let Opened { file: opened, named } = match open(self.disk, &file)? {
             Some(opened) => opened,
             None => {
@@ -164,6 +165,10 @@ impl<'a, 't> PackCheck<'a, 't> {
         let (mut at, mut index) = (range.start, 0);
         while at < range.end && at < pack.size {
             match entry::find(pack.bytes, at, &mut pack.entry)? {
+                Found::Member if pack.entry.meta && pack.entry.end <= range.end => {
+                    self.meta(pack, at)?;
+                    at = pack.entry.end;
+                }
                 Found::Member if pack.entry.end <= range.end => {
                     self.member(pack, at, index)?;
                     at = pack.entry.end;
@@ -219,6 +224,17 @@ impl<'a, 't> PackCheck<'a, 't> {
         Ok(())
     }
 
+    /// Checks a member that tells of the one before it: only that it is there, as no checksum of it
+    /// was recorded.
+    fn meta(&self, pack: &mut Pack<'_, '_, '_>, at: u64) -> io::Result<()> {
+        let cut = pack.entry.end > pack.size;
+        if cut || !padded(pack.bytes, &pack.entry)? {
+            let detail = "what is known of the object before it is damaged".to_owned();
+            self.lost(Kind::Torn, &pack.file, Some(at), 0, detail);
+        }
+        Ok(())
+    }
+
     /// Reads the body of the member that was found.
     fn read(&self, pack: &mut Pack<'_, '_, '_>, name: &[u8]) -> io::Result<Read> {
         let (mut body, ordinal) = Body::new(name, self.against);
@@ -240,8 +256,10 @@ impl<'a, 't> PackCheck<'a, 't> {
     ) -> io::Result<(u64, u64)> {
         let at = range.start;
         let expected = pack.sums.get(index as usize).copied();
+        // Where it was not an object, none is lost with it.
+        let meta = entry::guess(pack.bytes, at, false)?.is_some_and(|guess| guess.meta);
         let name = self.name_at(pack, &range, expected)?;
-        let (next, then) = self.next(pack, range, index, objects)?;
+        let (next, then) = self.next(pack, range, index, index + u64::from(!meta), objects)?;
         let lost = then.saturating_sub(index);
         let what = match found {
             Found::Empty => "zeros instead of its header",
@@ -295,12 +313,14 @@ impl<'a, 't> PackCheck<'a, 't> {
         Ok(guess.map(|guess| (object(&guess.path), false)))
     }
 
-    /// The next member of the part that is whole, and its index; or the part's end.
+    /// The next member of the part that is whole, from the object `from` on, and its index; or the
+    /// part's end.
     fn next(
         &self,
         pack: &mut Pack<'_, '_, '_>,
         range: std::ops::Range<u64>,
         index: u64,
+        from: u64,
         objects: u64,
     ) -> io::Result<(u64, u64)> {
         let end = range.end;
@@ -314,9 +334,9 @@ impl<'a, 't> PackCheck<'a, 't> {
                 let Some(rest) = budget.checked_sub(entry.bytes) else { break };
                 budget = rest;
                 let sum = sum_of(pack.bytes, &entry, &object(&entry.path))?;
-                let behind = pack.sums.get(index as usize + 1..).unwrap_or_default();
+                let behind = pack.sums.get(from as usize..).unwrap_or_default();
                 if let Some(place) = behind.iter().position(|known| Some(*known) == sum) {
-                    return Ok((next, index + 1 + place as u64));
+                    return Ok((next, from + place as u64));
                 }
             }
             next += BLOCK;
@@ -391,7 +411,7 @@ impl<'a, 't> PackCheck<'a, 't> {
     }
 }
 
-fn sums(bytes: &[u8]) -> impl Iterator<Item = u32> {
+pub(super) fn sums(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.chunks_exact(4).map(|sum| u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]))
 }
 
@@ -399,7 +419,7 @@ fn sums(bytes: &[u8]) -> impl Iterator<Item = u32> {
 pub(super) struct Opened {
     pub(super) file: Box<dyn File>,
     /// It has its final name.
-    named: bool,
+    pub(super) named: bool,
 }
 
 /// Opens a pack, under its name or among the open ones.

@@ -3,8 +3,7 @@
 use super::Seen;
 use crate::disk::{Dir, Disk};
 use crate::ledger::State;
-use crate::sink::tar::pack_name;
-use crate::sink::{Format, pack_number};
+use crate::sink::PackKind;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -115,10 +114,7 @@ pub fn status(path: &Path) -> Result<Status, Error> {
         pending,
         failures: state.failed.iter().map(|(class, set)| (class.name(), set.len())).collect(),
         bytes: state.bytes,
-        packs: match format {
-            Format::Tar => Some(packs(disk, state).map_err(unread)?),
-            _ => None,
-        },
+        packs: format.packs().map(|kind| packs(disk, kind, state).map_err(unread)).transpose()?,
         ledger_bytes: past.bytes(),
         ledger_bytes_per_object: match settled {
             0 => 0.0,
@@ -130,10 +126,10 @@ pub fn status(path: &Path) -> Result<Status, Error> {
     })
 }
 
-fn packs(disk: &dyn Disk, state: &State) -> Result<PackCount, rustix::io::Errno> {
+fn packs(disk: &dyn Disk, kind: PackKind, state: &State) -> Result<PackCount, rustix::io::Errno> {
     // The open ones first: what gets its name in between is seen twice, and not missed.
-    let open = numbers(disk, Dir::Open)?;
-    let named = numbers(disk, Dir::Root)?;
+    let open = numbers(disk, kind, Dir::Open)?;
+    let named = numbers(disk, kind, Dir::Root)?;
     let mut count = PackCount::default();
     for (number, pack) in &state.packs {
         let place = match (open.contains(number), named.contains(number), pack.full) {
@@ -147,9 +143,10 @@ fn packs(disk: &dyn Disk, state: &State) -> Result<PackCount, rustix::io::Errno>
     Ok(count)
 }
 
-fn numbers(disk: &dyn Disk, dir: Dir) -> Result<BTreeSet<u32>, rustix::io::Errno> {
+fn numbers(disk: &dyn Disk, kind: PackKind, dir: Dir) -> Result<BTreeSet<u32>, rustix::io::Errno> {
     let names = disk.list(dir)?;
-    let number = |name: &String| pack_number(name).filter(|&number| pack_name(number) == *name);
+    let number =
+        |name: &String| kind.number(name).filter(|&number| kind.file_name(number) == *name);
     Ok(names.iter().filter_map(number).collect())
 }
 

@@ -8,12 +8,12 @@ use super::against::Against;
 use super::finding::{Finding, Findings, Kind, Take};
 use super::pack::PackCheck;
 use super::parts::{Part, check_headers, parts};
+use super::records::RecordCheck;
 use super::{Seen, files};
 use crate::disk::{Dir, Disk};
 use crate::rt::machine;
 use crate::sink::dest::holder;
-use crate::sink::tar::pack_name;
-use crate::sink::{Format, pack_number};
+use crate::sink::{Format, PackKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -95,10 +95,14 @@ pub fn verify(path: &Path, settings: Settings, take: &mut Take<'_>) -> Result<Ve
         cores => cores,
     };
     match seen.format {
-        Format::Tar => packs(disk, &parts, cores, &findings, against.as_ref())?,
-        _ => {
+        Format::Files => {
             let names = if settings.names == 0 { VERIFY_NAMES } else { settings.names };
             files::check(&seen, &parts, (cores, names), &findings, against.as_ref())?;
+        }
+        format => {
+            if let Some(kind) = format.packs() {
+                packs(disk, (format, kind), &parts, cores, &findings, against.as_ref())?;
+            }
         }
     }
     if let Some(against) = &against {
@@ -135,6 +139,7 @@ fn refuse_if_held(path: &Path) -> Result<(), Error> {
 
 fn packs(
     disk: &dyn Disk,
+    (format, kind): (Format, PackKind),
     parts: &[Part],
     cores: usize,
     findings: &Findings<'_>,
@@ -143,12 +148,16 @@ fn packs(
     let packs: Vec<&[Part]> = parts.chunk_by(|a, b| a.pack == b.pack).collect();
     let next = AtomicUsize::new(0);
     on_cores(cores.min(packs.len()), || {
-        let mut check = PackCheck::new(disk, findings, against);
+        let mut members = PackCheck::new(disk, findings, against);
+        let mut records = RecordCheck::new(disk, format, findings, against);
         while let Some(parts) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if findings.stopped() {
                 break;
             }
-            check.check(parts)?;
+            match format {
+                Format::Tar => members.check(parts)?,
+                _ => records.check(parts)?,
+            }
         }
         Ok(())
     })?;
@@ -159,9 +168,9 @@ fn packs(
     };
     let open = list(Dir::Open)?;
     for name in list(Dir::Root)? {
-        let Some(number) = pack_number(&name) else { continue };
+        let Some(number) = kind.number(&name) else { continue };
         let known = packs.binary_search_by_key(&number, |parts| parts[0].pack).is_ok();
-        if !known || name != pack_name(number) || open.contains(&name) {
+        if !known || name != kind.file_name(number) || open.contains(&name) {
             let name = name.into_bytes();
             let detail = "no record knows this pack".to_owned();
             let file = name.clone();

@@ -1,7 +1,7 @@
 //! A window that moves over a file, so that small pieces are not read one by one.
 
 use crate::disk::File;
-use crate::sink::tar::entry::Bytes;
+use crate::pack::tar::entry::Bytes;
 use std::io;
 
 /// The bytes of a file, through a buffer of one size.

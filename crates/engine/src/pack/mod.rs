@@ -5,6 +5,19 @@
 //! cut behind any record that was [complete](Encode::record), or behind a [frame](Encode::frame)
 //! where records are compressed together.
 
+mod recorded;
+
+pub(crate) use recorded::Recorded;
+
+use columns::Columns;
+pub mod columns;
+pub mod index;
+pub mod jsonl;
+pub mod parquet;
+pub mod tar;
+pub mod warc;
+pub mod zst;
+
 use std::io;
 use windrow_model::Ordinal;
 
@@ -30,6 +43,11 @@ pub struct Meta {
     pub fetched_at: u64,
     /// Header lines of the answer, `name: value`, each ending in CR LF; without the status line.
     pub headers: Vec<u8>,
+    /// A `Content-Encoding` that the headers name was undone: the body is not coded any more.
+    pub decoded: bool,
+    /// Head of the request as it was sent, its empty line included, secrets cut; empty where it is
+    /// not known.
+    pub request: Vec<u8>,
 }
 
 impl Meta {
@@ -45,6 +63,17 @@ impl Meta {
 
 /// Takes a body piece by piece.
 pub type Pieces<'p> = dyn FnMut(&[u8]) -> io::Result<()> + 'p;
+
+/// What packs tell of their objects, where that is for the user to choose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PackOptions {
+    /// Columns of Parquet files and fields of JSON lines; `None` for what the form usually has.
+    pub columns: Option<Columns>,
+    /// Beside each member of a tar file a second one that tells of the answer.
+    pub with_meta: bool,
+    /// A body that is JSON is not made a string in JSON lines.
+    pub json_body: bool,
+}
 
 /// A body to write: in memory, or somewhere from where it can be read more than once.
 pub trait Content {
@@ -105,7 +134,7 @@ impl Out for Vec<u8> {
 
 /// Writes the records of one pack after the other. Not tied to a pack: what a pack begins and ends
 /// with is put by [`Encode::begin`] and [`Encode::end`].
-pub trait Encode: std::fmt::Debug {
+pub trait Encode: std::fmt::Debug + Send {
     /// What a new pack begins with.
     ///
     /// # Errors
@@ -173,6 +202,26 @@ impl ReadAt for &[u8] {
 
     fn size(&self) -> io::Result<u64> {
         Ok(<[u8]>::len(self) as u64)
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.as_slice().read_at(buffer, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.as_slice().size()
+    }
+}
+
+impl<R: ReadAt + ?Sized> ReadAt for Box<R> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(buffer, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        (**self).size()
     }
 }
 

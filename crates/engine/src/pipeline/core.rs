@@ -14,7 +14,7 @@ use crate::content::coding::Kept;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::{Access, Board, ByteRate, ClockOffset, Hedge, Key, NamedBy, Rate};
-use crate::sink::{Destination, Sinks};
+use crate::sink::{Destination, Seat, Sinks};
 use crate::wire::{Link, LinkOptions, Network, NoConnection, ReadBuffer, Watchdog};
 use async_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
@@ -34,6 +34,8 @@ pub(super) struct Parts {
     pub(super) plan: Arc<Plan>,
     pub(super) dest: Arc<Destination>,
     pub(super) sinks: Sinks,
+    /// Where it sits among the cores that have objects for the sinks.
+    pub(super) seat: Seat,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
     pub(super) origins: Arc<Origins>,
@@ -70,7 +72,7 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, report, control, origins, .. } = parts;
+    let Parts { index, plan, dest, sinks, seat, report, control, origins, .. } = parts;
     let Parts { record, network, rate, byte_rate, crowd, clock, route, leases, source, .. } = parts;
     let hungry = Rc::new(Notify::new());
     let more = Rc::new(Notify::new());
@@ -104,11 +106,13 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         flights: Flights::default(),
         hedge: Hedge::new(plan.hedge, plan.cores),
         hedge_after: None,
-        sink: sinks.open(Box::new(CoreBook::new(Arc::clone(&record), index)))?,
+        sink: sinks
+            .open(seat, index, &|core| Box::new(CoreBook::new(Arc::clone(&record), core)))?,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above(), plan.bodies_bytes()),
         kept: Kept::default(),
         compressed: plan.compressed,
+        wants_meta: plan.format.wants_meta(&plan.pack),
         route,
         report: Arc::clone(&report),
         core: index,

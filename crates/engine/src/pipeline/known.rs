@@ -1,13 +1,14 @@
 //! The names of everything that a run stored, for the case that its listing changed meanwhile.
 
-use crate::disk::{Dir, Disk, File};
+use crate::disk::{Dir, Disk};
 use crate::ledger::{Past, State};
 use crate::manifest::take_file;
-use crate::sink::{Format, tar};
+use crate::pack::Recorded;
+use crate::sink::Format;
 use rustix::io::Errno;
 use std::collections::HashSet;
-use std::io::{self, BufReader, Read};
-use windrow_model::{Error, name};
+use std::io;
+use windrow_model::Error;
 
 /// Names by their hash: of 10^9 names two have the same with a probability of 10^-21.
 #[derive(Debug, Default)]
@@ -25,8 +26,8 @@ impl Known {
         let mut known = Self::default();
         match format {
             Format::Null => {}
-            Format::Tar => known.read_packs(disk, &past.state)?,
             Format::Files => known.read_manifest(disk, past)?,
+            format => known.read_packs(disk, format, &past.state)?,
         }
         Ok(known)
     }
@@ -40,9 +41,10 @@ impl Known {
         self.0.insert(hash(name));
     }
 
-    fn read_packs(&mut self, disk: &dyn Disk, state: &State) -> Result<(), Error> {
+    fn read_packs(&mut self, disk: &dyn Disk, format: Format, state: &State) -> Result<(), Error> {
+        let Some(kind) = format.packs() else { return Ok(()) };
         for (&number, pack) in &state.packs {
-            let file_name = tar::pack_name(number);
+            let file_name = kind.file_name(number);
             let wrong = |why: io::Error| Error::environment(&file_name, "cannot read").why(why);
             let opened = match disk.read(Dir::Root, &file_name) {
                 Err(Errno::NOENT) => match disk.read(Dir::Open, &file_name) {
@@ -58,18 +60,11 @@ impl Known {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(wrong(errno.into())),
             };
-            let bytes = Reader { file, at: 0 }.take(pack.len);
-            let bytes = BufReader::with_capacity(256 << 10, bytes);
-            let visit = |member: tar::read::Member<'_>| {
-                if let Some(name) = name::from_path(member.path) {
-                    self.add(&name);
-                }
-            };
-            match pack.full {
-                true => tar::read::for_each(bytes, visit),
-                false => tar::read::for_each(bytes.chain(tar::ENDING), visit),
+            let recorded = Recorded { file, len: pack.len };
+            let mut decoder = format.decoder(Box::new(recorded), pack.full).map_err(wrong)?;
+            while let Some(found) = decoder.next(None).map_err(wrong)? {
+                self.add(&found.name);
             }
-            .map_err(wrong)?;
         }
         Ok(())
     }
@@ -97,18 +92,4 @@ impl Known {
 
 fn hash(name: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(name)
-}
-
-/// Reads a file of the disk from its beginning.
-pub(crate) struct Reader {
-    pub(crate) file: Box<dyn File>,
-    pub(crate) at: u64,
-}
-
-impl Read for Reader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
 }

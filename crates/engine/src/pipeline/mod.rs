@@ -239,6 +239,10 @@ fn conduct(
         None if sums.failed > 0 => Exit::Failed,
         None => Exit::Complete,
     };
+    if why.is_none() && plan.format.packs().is_some() {
+        // Whoever reads makes the index where there is none.
+        let _ = crate::pack::index::merge(&*dest.disk(), record.number());
+    }
     let usage = machine::usage();
     let seconds = began.elapsed().as_secs_f64();
     let own = sums.stored.saturating_sub(sums.stored_before);
@@ -326,6 +330,10 @@ fn run_cores(
     let settings = Settings {
         format: plan.format,
         size: plan.shard_size,
+        pack: plan.pack,
+        division: plan.division.clone(),
+        run: record.number(),
+        cores: plan.cores,
         block_bytes: plan.block_bytes(),
         held_files: plan.held_files,
         held_packs: plan.held_packs,
@@ -344,12 +352,14 @@ fn run_cores(
     let (send, leases) = async_channel::bounded(QUEUE_LEASES.max(plan.cores * 2));
     let mut send = Some(send);
     let mut threads = Vec::with_capacity(plan.cores);
-    for index in 0..plan.cores {
+    let seats: Vec<_> = (0..plan.cores).map(|_| sinks.seat()).collect();
+    for (index, seat) in seats.into_iter().enumerate() {
         let parts = core::Parts {
             index,
             plan: Arc::clone(plan),
             dest: Arc::clone(dest),
             sinks: sinks.clone(),
+            seat,
             report: Arc::clone(report),
             control: Arc::clone(control),
             origins: Arc::clone(origins),

@@ -1,8 +1,10 @@
 //! What a run is to do, with every choice made.
 
 use super::gathering::Gathering;
+use crate::pack::PackOptions;
 use crate::report::Report;
 use crate::schedule::RetryPolicy;
+use crate::shard::Division;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
 use crate::source::list::ListSpec;
@@ -12,9 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use windrow_model::limits::{
     AUTO_CONNECTIONS_MOST, AUTO_CONNECTIONS_PER_CORE, AUTO_PIPELINED_CONNECTIONS_PER_CORE,
-    COMMIT_INTERVAL, COMMIT_PACKS, CONCURRENCY, CORE_FDS, DIRECTORY_HANDLES, HELD_BATCHES,
-    HELD_FILES, LEAST_CORE_FDS, MIN_SPEED, MIN_SPEED_WINDOW, OBJECT_BYTES, PACK_BLOCK_BYTES,
-    PACK_BLOCKS, PIPELINE_DEPTH, REDIRECTS, RESERVED_FDS,
+    COMMIT_INTERVAL, COMMIT_PACKS, CONCURRENCY, CORE_FDS, DIRECTORY_HANDLES, GET_SHARDS,
+    HELD_BATCHES, HELD_FILES, LEAST_CORE_FDS, MIN_SPEED, MIN_SPEED_WINDOW, OBJECT_BYTES,
+    PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, REDIRECTS, RESERVED_FDS, SHARD_BLOCK_BYTES,
 };
 use windrow_model::url::Url;
 use windrow_model::{Error, FailureClass};
@@ -30,6 +32,11 @@ pub struct Plan {
     pub format: Format,
     /// When a pack is full.
     pub shard_size: ShardSize,
+    /// Which pack an object goes to, where its content or name decides: that of its shard. The number
+    /// of a pack leaves the shard as remainder when it is divided by the number of shards.
+    pub division: Option<Division>,
+    /// What packs tell of their objects.
+    pub pack: PackOptions,
     /// Threads that fetch; 0 for one on each core of the machine.
     pub cores: usize,
     /// Requests in flight over all cores; `None` for a choice by windrow.
@@ -176,6 +183,8 @@ impl Plan {
             dest: dest.into(),
             format,
             shard_size: ShardSize { objects: 10_000, bytes: 256 << 20 },
+            division: None,
+            pack: PackOptions::default(),
             cores: 0,
             concurrency: None,
             pipeline: 1,
@@ -229,6 +238,7 @@ impl Plan {
         if self.cores == 0 {
             self.cores = crate::rt::machine::cores();
         }
+        self.check_division()?;
         bounds("--cores", self.cores, 1024)?;
         bounds("--pipeline", self.pipeline, PIPELINE_DEPTH)?;
         let connections = match self.concurrency {
@@ -262,20 +272,53 @@ impl Plan {
                 self.held_files = (2 * share / (HELD_BATCHES * 2)).clamp(1, *HELD_FILES.end());
                 self.directories + self.held_files * HELD_BATCHES * 2
             }
-            Format::Tar => {
-                self.held_packs = share.clamp(1, COMMIT_PACKS);
-                self.held_packs
-            }
             Format::Null => 0,
+            _ => {
+                self.held_packs = share.clamp(1, COMMIT_PACKS);
+                self.held_packs + self.lanes()
+            }
         };
         // A connection and the file that a large body on it goes to.
         let room = room.saturating_sub(self.cores * taken) / 2;
         if room < self.cores {
             let what = format!("{files} open files are too few");
-            return Err(Error::environment("ulimit -n", what).hint("64 are enough"));
+            let hint = match &self.division {
+                None => "64 are enough".to_owned(),
+                Some(division) => format!("each of the {} shards is one", division.shards),
+            };
+            return Err(Error::environment("ulimit -n", what).hint(hint));
         }
         self.connections = connections.min(room);
         Ok(self)
+    }
+
+    /// Packs that one core has open.
+    fn lanes(&self) -> usize {
+        let shards = self.division.as_ref().map_or(1, |division| division.shards as usize);
+        shards.div_ceil(self.cores)
+    }
+
+    fn check_division(&self) -> Result<(), Error> {
+        let Some(Division { shards, .. }) = self.division else { return Ok(()) };
+        if shards == 0 || shards > GET_SHARDS {
+            return Err(Error::usage("--shards", format!("must be 1 to {GET_SHARDS}")));
+        }
+        if self.format.packs().is_none() {
+            let what = format!("format {} has no packs", self.format.name());
+            return Err(Error::usage("--shards", what).hint("add --format jsonl or another"));
+        }
+        let each = (self.format.encoder_bytes() + SHARD_BLOCK_BYTES) as u64;
+        let need = u64::from(shards) * each;
+        if need > self.memory {
+            let what = format!("{shards} packs at once take {} MiB", need >> 20);
+            let hint = format!(
+                "--memory {}MiB, or at most {} shards; --format jsonl takes the least",
+                (need >> 20) + 1,
+                self.memory / each
+            );
+            return Err(Error::usage("--shards", what).hint(hint));
+        }
+        Ok(())
     }
 
     /// The source, for people and for the run's file.
@@ -343,10 +386,11 @@ impl Plan {
 
     /// Size of the blocks in which packs are written: an eighth of the memory for all of them.
     pub(super) fn block_bytes(&self) -> usize {
-        let share = self.memory / 8 / (self.cores * PACK_BLOCKS) as u64;
-        usize::try_from(share)
-            .unwrap_or(usize::MAX)
-            .clamp(*PACK_BLOCK_BYTES.start(), *PACK_BLOCK_BYTES.end())
+        let blocks = PACK_BLOCKS - 1 + self.lanes();
+        let share = self.memory / 8 / (self.cores * blocks) as u64;
+        let least =
+            if blocks > PACK_BLOCKS { SHARD_BLOCK_BYTES } else { *PACK_BLOCK_BYTES.start() };
+        usize::try_from(share).unwrap_or(usize::MAX).clamp(least, *PACK_BLOCK_BYTES.end())
     }
 
     /// Bodies above this size go to disk before they go to the sink.
@@ -374,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_run_fits_into_the_open_files_that_there_are() {
-        for format in [Format::Files, Format::Tar, Format::Null] {
+        for format in Format::ALL {
             for cores in [1, 2, 3, 8, 64, 1024] {
                 for files in (64..2000).chain([4096, 65_536, usize::MAX]) {
                     let plan = settled(format, cores, files).expect("64 are enough");
@@ -382,8 +426,8 @@ mod tests {
                     assert!(own >= 1 && own <= cores && connections >= own);
                     let held = match format {
                         Format::Files => directories + plan.held_files * HELD_BATCHES * 2,
-                        Format::Tar => plan.held_packs,
                         Format::Null => 0,
+                        _ => plan.held_packs,
                     };
                     let used = RESERVED_FDS + own * (CORE_FDS + held) + connections * 2;
                     assert!(used <= files, "{used} of {files} for {cores} cores");

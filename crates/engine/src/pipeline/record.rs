@@ -6,7 +6,8 @@ use super::worker::Route;
 use crate::disk::{Dir, Disk, Synced};
 use crate::ledger::{self, CoreLedger, Failed, FailureLog, Ledger, ListingLog, Past, State};
 use crate::report::Before;
-use crate::sink::{Book, Destination, Format, PackRecord, RunFile, Sinks, tar, tidy};
+use crate::shard::Division;
+use crate::sink::{Book, Destination, Format, PackRecord, RunFile, Sinks, tidy};
 use crate::source::Pattern;
 use roaring::RoaringTreemap;
 use rustix::io::Errno;
@@ -180,14 +181,21 @@ impl Record {
                 (number, PackRecord { len, objects, full })
             })
             .collect();
-        let unfinished = tidy(&*disk, &packs, &shown)?;
-        sinks.go_on(packs.last_key_value().map_or(0, |(&last, _)| last + 1), &unfinished);
+        if let Some(kind) = self.format.packs() {
+            let unfinished = tidy(&*disk, kind, &packs, &shown)?;
+            sinks.go_on(packs.last_key_value().map_or(0, |(&last, _)| last + 1), &unfinished);
+        }
         let _ = self.opened.set(Opened {
             listing: Some(ledger.listing),
             failures: ledger.failures,
             cores: Mutex::new(ledger.cores.into_iter().map(Some).collect()),
         });
         Ok(())
+    }
+
+    /// Number of the run.
+    pub(super) fn number(&self) -> u64 {
+        self.run.number().unwrap_or_default()
     }
 
     /// Whether [`Record::begin`] was called.
@@ -308,7 +316,9 @@ fn cut_value(pair: &str) -> String {
 fn named_packs(disk: &dyn Disk, run: &RunFile) -> Option<BTreeSet<u32>> {
     let past = ledger::load(disk, run.number()?, &|_| RoaringTreemap::new()).ok()?;
     let open = disk.list(Dir::Open).ok()?;
-    let named = |number: u32| !open.contains(&tar::pack_name(number));
+    let format = Format::ALL.into_iter().find(|format| format.name() == run.format)?;
+    let kind = format.packs()?;
+    let named = |number: u32| !open.contains(&kind.file_name(number));
     let full = past.state.packs.iter().filter(|(_, pack)| pack.full);
     Some(full.map(|(&number, _)| number).filter(|&number| named(number)).collect())
 }
@@ -344,6 +354,10 @@ fn run_file(plan: &Plan) -> RunFile {
         }
         Source::List(list) => list.describe(),
     };
+    let mut details = details;
+    if let Some(Division { shards, by }) = &plan.division {
+        details.push(("shards", format!("{shards} by {by}")));
+    }
     let time = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos());

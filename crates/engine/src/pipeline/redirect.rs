@@ -2,7 +2,7 @@
 //! that is meant for the first server goes along.
 
 use super::flights::FlightId;
-use super::worker::Worker;
+use super::worker::{Extra, Worker};
 use crate::schedule::{Address, Detour, Key, NamedBy};
 use crate::wire::h1::header;
 use windrow_model::url::{Scheme, resolve};
@@ -63,7 +63,7 @@ impl Worker {
             }
         };
         let detour = Detour { target: target.into_bytes().into(), bare, hops };
-        self.flights.cargo(id).hop = Some(Box::new((key, detour)));
+        self.flights.cargo(id).extra = Some(Box::new(Extra::Hop((key, detour))));
         failure
     }
 }

@@ -1,6 +1,7 @@
 //! One core's hands: takes tasks from the desk, has them fetched, gives bodies to the sink.
 
 mod answers;
+mod deliver;
 mod requests;
 
 use super::body::{Bodies, Incoming};
@@ -13,6 +14,7 @@ use super::roster::Roster;
 use super::site::{Here, Sites};
 use super::time::{Time, Watchmaker};
 use crate::content::coding::Kept;
+use crate::pack::Meta;
 use crate::report::Report;
 use crate::rt::{Control, Stop};
 use crate::schedule::{
@@ -56,8 +58,8 @@ pub(super) struct Flight {
     /// What the head says, once it is there.
     answer: Option<Result<Option<u64>, Failure>>,
     body: Incoming,
-    /// Where the server sends it on to.
-    pub(super) hop: Option<Box<Hop>>,
+    /// What is known of the answer beside that.
+    pub(super) extra: Option<Box<Extra>>,
     /// What is to be looked at in the body.
     inspection: Option<Box<Inspection>>,
 }
@@ -65,9 +67,18 @@ pub(super) struct Flight {
 // It is moved in and out for every object; up to here that is done without a call.
 const _: () = assert!(size_of::<Flight>() + size_of::<Errand>() <= 120);
 
+/// What few answers have, or few runs ask for.
+#[derive(Debug)]
+pub(super) enum Extra {
+    /// Where the server sends it on to.
+    Hop(Hop),
+    /// What is written down beside the body.
+    Meta(Meta),
+}
+
 impl Flight {
     fn new(site: SiteId, now: Instant) -> Self {
-        Self { site, sent: now, answer: None, body: Incoming::Empty, hop: None, inspection: None }
+        Self { site, sent: now, answer: None, body: Incoming::Empty, extra: None, inspection: None }
     }
 
     /// Whether so much of a body has come that it is better waited for.
@@ -104,6 +115,8 @@ pub(super) struct Worker {
     pub(super) kept: Kept,
     /// Whether a coding is undone.
     pub(super) compressed: bool,
+    /// Whether the sink wants to know more of answers than their bodies.
+    pub(super) wants_meta: bool,
     /// Address of an object, where all are at one server.
     pub(super) route: Option<Route>,
     pub(super) report: Arc<Report>,
@@ -363,46 +376,6 @@ impl Worker {
         }
     }
 
-    fn store(&mut self, site: SiteId, ticket: Ticket, sent: Instant, body: Body<'_>) {
-        if self.sink_failed {
-            return self.desk(site).give_back(ticket);
-        }
-        let object = Object { ordinal: ticket.ordinal(), name: ticket.name(), body };
-        match self.sink.store(object) {
-            Ok(receipt) => {
-                let counters = self.counters();
-                counters.stored.add(1);
-                counters.bytes.add(receipt.bytes);
-                let took = self.now.saturating_duration_since(sent);
-                let micros = took.as_micros();
-                self.time.answered(took);
-                self.latencies.0 += took;
-                self.latencies.1 = Some(self.latencies.1.map_or(took, |least| least.min(took)));
-                self.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
-                let now = self.now;
-                let desk = self.desk(site);
-                if desk.access().wants_reference()
-                    && receipt.bytes <= REFERENCE_BYTES
-                    && let Some(reference) = reference(&ticket)
-                {
-                    desk.access().note(reference, now);
-                }
-                desk.settled(ticket);
-                self.board.came_back(site, now);
-                self.check_finished();
-            }
-            Err(SinkError::Object(failure)) => {
-                let ticket = self.desk(site).refused(ticket);
-                self.fail(ticket, failure);
-            }
-            Err(SinkError::Run(error)) => {
-                self.sink_failed = true;
-                self.desk(site).give_back(ticket);
-                self.stop(Stop::Error(error));
-            }
-        }
-    }
-
     fn stop(&mut self, why: Stop) {
         self.control.stop(why);
         self.board.stop();
@@ -511,7 +484,7 @@ impl Worker {
         let id = match self.flights.land_alone(id) {
             Ok((
                 Errand::Object(ticket),
-                Flight { site, sent, answer: Some(Ok(_)), body, inspection: None, .. },
+                Flight { site, sent, answer: Some(Ok(_)), body, inspection: None, extra },
             )) => {
                 self.counters().in_flight.sub(1);
                 self.under_way -= 1;
@@ -521,7 +494,8 @@ impl Worker {
                 if desk.access().ramping() {
                     self.wake();
                 }
-                return self.deliver(site, ticket, sent, whole, body);
+                let meta = self.described(site, &ticket, extra);
+                return self.deliver(site, ticket, sent, whole, body, meta.as_deref());
             }
             Ok((errand, flight)) => self.flights.first(errand, flight),
             Err(id) => id,
@@ -537,6 +511,9 @@ impl Worker {
                 Ok(Inspected::AsSent) => self.flights.cargo(&id).body = body,
                 Ok(Inspected::Decoded(content)) => {
                     self.bodies.recycle(body);
+                    if let Some(Extra::Meta(meta)) = self.flights.cargo(&id).extra.as_deref_mut() {
+                        meta.decoded = true;
+                    }
                     decoded = Some(content);
                     whole = None;
                 }
@@ -552,33 +529,18 @@ impl Worker {
             }
         }
         let decides = result.err().is_none_or(|failure| !failure.retry());
-        let (errand, Flight { site, sent, body, hop, .. }) = self.landed(id, decides);
+        let (errand, Flight { site, sent, body, extra, .. }) = self.landed(id, decides);
         let body = decoded.unwrap_or(body);
+        let (hop, extra) = match extra.map(|extra| *extra) {
+            Some(Extra::Hop(hop)) => (Some(Box::new(hop)), None),
+            other => (None, other.map(Box::new)),
+        };
         match self.judged(site, errand, sent, result, hop) {
-            Some(ticket) => self.deliver(site, ticket, sent, whole, body),
+            Some(ticket) => {
+                let meta = self.described(site, &ticket, extra);
+                self.deliver(site, ticket, sent, whole, body, meta.as_deref());
+            }
             None => self.bodies.recycle(body),
-        }
-    }
-
-    /// Stores a body, wherever it is.
-    fn deliver(
-        &mut self,
-        site: SiteId,
-        ticket: Ticket,
-        sent: Instant,
-        whole: Option<&[u8]>,
-        body: Incoming,
-    ) {
-        match (whole, body) {
-            (Some(body), _) => self.store(site, ticket, sent, Body::Bytes(body)),
-            (None, Incoming::Empty) => self.store(site, ticket, sent, Body::Bytes(&[])),
-            (None, Incoming::Memory(memory)) => {
-                self.store(site, ticket, sent, Body::Bytes(&memory));
-                self.bodies.recycle(Incoming::Memory(memory));
-            }
-            (None, Incoming::Spool(spool)) => {
-                self.store(site, ticket, sent, Body::Spool(spool));
-            }
         }
     }
 

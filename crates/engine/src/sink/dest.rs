@@ -3,7 +3,6 @@
 
 use super::Format;
 use super::errno::fatal;
-use super::pack::pack_number;
 use crate::disk::{Dir, Disk, Real, Synced, write_whole};
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -23,6 +22,8 @@ const WORK_DIR: &str = "open";
 const LEDGER_DIR: &str = "ledger";
 
 const MANIFEST_DIR: &str = "manifest";
+
+const INDEX_DIR: &str = "index";
 
 /// Says which run the destination belongs to.
 pub const RUN_FILE: &str = "run.json";
@@ -111,8 +112,9 @@ impl Destination {
         let lock = lock(&state, &shown)?;
         let make = |name| make_dir(&state, name).map_err(|e| failed("cannot write here", e));
         let (ledger, manifest, work) = (make(LEDGER_DIR)?, make(MANIFEST_DIR)?, make(WORK_DIR)?);
+        let index = Some(make(INDEX_DIR)?);
         let syncs_at_once = syncs_at_once(&root);
-        let disk = Arc::new(Real::new(root, state, ledger, manifest, work));
+        let disk = Arc::new(Real::new(root, state, ledger, manifest, work, index));
         let earlier = read_run(&*disk, &shown, RUN_FILE)?;
         let forgotten = read_run(&*disk, &shown, FORGOTTEN_FILE)?;
         Ok(Self {
@@ -149,7 +151,7 @@ impl Destination {
                 self.forget(old, packs_of)?;
             }
             // Without a run file it belongs to no run.
-            for dir in [Dir::Ledger, Dir::Manifest, Dir::Open] {
+            for dir in [Dir::Ledger, Dir::Manifest, Dir::Open, Dir::Index] {
                 self.clear(dir, |_| true)?;
             }
             self.clear(Dir::State, |name| name != LOCK_FILE)
@@ -182,10 +184,13 @@ impl Destination {
             self.disk.replace(Dir::State, RUN_FILE, FORGOTTEN_FILE)?;
             let _ = self.disk.sync_dir(Dir::State)?;
         }
-        if old.format == Format::Tar.name() {
+        let format = Format::ALL.into_iter().find(|format| format.name() == old.format);
+        if let Some(kind) = format.and_then(Format::packs) {
             let packs = packs_of(old);
             let is_its = |number| packs.as_ref().is_none_or(|packs| packs.contains(&number));
-            self.clear(Dir::Root, |name| pack_number(name).is_some_and(is_its))?;
+            self.clear(Dir::Root, |name| {
+                kind.number(name).or_else(|| kind.stats_number(name)).is_some_and(is_its)
+            })?;
             let _ = self.disk.sync_dir(Dir::Root)?;
         }
         self.disk.remove(Dir::State, FORGOTTEN_FILE)?;
@@ -269,8 +274,11 @@ impl Destination {
     /// # Errors
     /// The environment's.
     pub fn clear_temporary(&self) -> Result<(), Error> {
-        self.clear(Dir::Open, |name| pack_number(name).is_none())
-            .map_err(|errno| fatal(&self.shown(), "cannot clear unfinished files", errno))
+        self.clear(Dir::Open, |name| {
+            let kinds = Format::ALL.into_iter().filter_map(Format::packs);
+            !kinds.into_iter().any(|kind| kind.number(name).is_some())
+        })
+        .map_err(|errno| fatal(&self.shown(), "cannot clear unfinished files", errno))
     }
 
     /// Takes back what [`Destination::prepare`] made, where a run ends before it stored anything.
@@ -280,9 +288,12 @@ impl Destination {
             return;
         }
         // Whatever cannot be removed stays; that is no worse than before.
-        for (dir, name) in
-            [(Dir::Open, WORK_DIR), (Dir::Ledger, LEDGER_DIR), (Dir::Manifest, MANIFEST_DIR)]
-        {
+        for (dir, name) in [
+            (Dir::Open, WORK_DIR),
+            (Dir::Ledger, LEDGER_DIR),
+            (Dir::Manifest, MANIFEST_DIR),
+            (Dir::Index, INDEX_DIR),
+        ] {
             let _ = self.clear(dir, |_| true);
             let _ = fs::unlinkat(&self.disk.state, name, AtFlags::REMOVEDIR);
         }
@@ -330,7 +341,9 @@ pub fn look(path: &Path) -> Result<Look, Error> {
     let state = open(root.as_fd(), Path::new(STATE_DIR), OFlags::NOFOLLOW)?;
     let [ledger, manifest, work] = [LEDGER_DIR, MANIFEST_DIR, WORK_DIR]
         .map(|name| open(state.as_fd(), Path::new(name), OFlags::NOFOLLOW));
-    let disk = Real::new(root, state, ledger?, manifest?, work?);
+    // What earlier versions wrote has none.
+    let index = open(state.as_fd(), Path::new(INDEX_DIR), OFlags::NOFOLLOW).ok();
+    let disk = Real::new(root, state, ledger?, manifest?, work?, index);
     let run = read_run(&disk, &shown, RUN_FILE)?.ok_or_else(|| no_run(&shown))?;
     Ok(Look { disk, run })
 }

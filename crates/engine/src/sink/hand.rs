@@ -17,13 +17,15 @@
 use super::block::Block;
 use super::book::Book;
 use super::errno::fatal;
-use super::pack::{UNNAMED, unnamed};
+use super::pack::{PackKind, UNNAMED, unnamed};
 use crate::disk::{Dir, Disk, File, Synced, Use};
+use crate::pack::index::{self, Run};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use windrow_model::limits::SYNCED_DIRECTORIES;
+use windrow_model::limits::{SYNCED_DIRECTORIES, SYNCED_PACKS};
 use windrow_model::{Batch, Error, FailedObject, Failure, FailureClass, InPack, Ordinal};
 
 /// A file that waits for its name.
@@ -51,21 +53,33 @@ pub(super) type Items = Vec<Box<dyn Item>>;
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// A new pack: what follows goes to it.
+    /// A new pack.
     Begin(u32),
     /// The same for a pack that is there, written from an aligned offset on; the ledger knows it up
     /// to `len`.
     GoOn { number: u32, offset: u64, len: u64 },
-    /// The next bytes of the pack.
-    Write(Block),
+    /// The next bytes of that pack.
+    Write(u32, Block),
     /// Its last bytes.
-    Full(Block),
+    Full(u32, Block),
     /// Files that are to have their names.
     Place(Items),
     /// Objects that failed.
     Failed(Vec<FailedObject>),
+    /// What is to be written beside a pack once that has its name.
+    Beside(u32, Beside),
     /// Whatever was written is to be durable.
     Commit,
+}
+
+/// A file that goes with packs, and can be made again from them: it is written when they have their
+/// names, and nobody is told if that fails.
+#[derive(Debug)]
+pub(super) enum Beside {
+    /// A part of the index.
+    Index(Run),
+    /// The statistics of a pack.
+    Stats(Vec<u8>),
 }
 
 /// What can be used again.
@@ -96,21 +110,6 @@ pub(super) struct CommitSize {
     pub(super) packs: usize,
 }
 
-/// What the packs of a format have in common.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PackKind {
-    /// Ending of their names, without the dot.
-    pub(super) extension: &'static str,
-    /// The bytes that end a pack.
-    pub(super) ending: &'static [u8],
-}
-
-impl PackKind {
-    pub(super) fn file_name(self, number: u32) -> String {
-        format!("{number:05}.{}", self.extension)
-    }
-}
-
 /// The writing side of one core.
 #[derive(Debug)]
 pub(super) struct Hand {
@@ -121,9 +120,11 @@ pub(super) struct Hand {
     every: CommitSize,
     /// The destination, for messages.
     shown: String,
-    open: Option<Open>,
+    open: BTreeMap<u32, Open>,
     /// Full packs that have no name yet.
     full: Vec<(u32, Box<dyn File>)>,
+    /// What goes beside packs.
+    beside: Vec<(u32, Beside)>,
     /// A file was made in the directory of open packs since that was synced.
     made: bool,
     /// Objects and bytes written since the last commit.
@@ -135,10 +136,9 @@ pub(super) struct Hand {
     batch: Batch,
 }
 
-/// The open pack.
+/// An open pack.
 #[derive(Debug)]
 struct Open {
-    number: u32,
     file: Box<dyn File>,
     /// Where the next block goes.
     offset: u64,
@@ -163,8 +163,9 @@ impl Hand {
             packs,
             every,
             shown,
-            open: None,
+            open: BTreeMap::new(),
             full: Vec::new(),
+            beside: Vec::new(),
             made: false,
             since: (0, 0),
             lost: false,
@@ -186,13 +187,13 @@ impl Hand {
             Job::GoOn { number, offset, len } => {
                 (None, if ran { self.go_on(number, offset, len) } else { Ok(()) })
             }
-            Job::Write(mut block) => {
-                let result = if ran { self.write(&mut block) } else { Ok(()) };
+            Job::Write(number, mut block) => {
+                let result = if ran { self.write(number, &mut block) } else { Ok(()) };
                 block.clear();
                 (Some(Spent::Block(block)), result)
             }
-            Job::Full(mut block) => {
-                let result = if ran { self.end(&mut block) } else { Ok(()) };
+            Job::Full(number, mut block) => {
+                let result = if ran { self.end(number, &mut block) } else { Ok(()) };
                 block.clear();
                 (Some(Spent::Block(block)), result)
             }
@@ -204,6 +205,10 @@ impl Hand {
             Job::Failed(mut failures) => {
                 let result = if ran { self.failed(&mut failures) } else { Ok(()) };
                 (None, result)
+            }
+            Job::Beside(number, beside) => {
+                self.beside.push((number, beside));
+                (None, Ok(()))
             }
             Job::Commit => (None, if ran { self.commit() } else { Ok(()) }),
         };
@@ -225,7 +230,7 @@ impl Hand {
             .create(Dir::Open, &name, Use::Pack)
             .map_err(|errno| self.wrong(&name, "cannot make a pack", errno))?;
         self.made = true;
-        self.open = Some(Open { number, file, offset: 0, len: 0, dirty: true });
+        self.open.insert(number, Open { file, offset: 0, len: 0, dirty: true });
         Ok(())
     }
 
@@ -235,20 +240,19 @@ impl Hand {
             .disk
             .open(Dir::Open, &name, Use::Pack)
             .map_err(|errno| self.wrong(&name, "cannot go on with this pack", errno))?;
-        self.open = Some(Open { number, file, offset, len, dirty: true });
+        self.open.insert(number, Open { file, offset, len, dirty: true });
         Ok(())
     }
 
-    /// Writes a block of the open pack and records the objects that are whole.
-    fn write(&mut self, block: &mut Block) -> Result<(), Error> {
+    /// Writes a block of an open pack and records the objects that are whole.
+    fn write(&mut self, number: u32, block: &mut Block) -> Result<(), Error> {
         let (aligned, whole) = (block.aligned(), block.whole);
-        let Some(open) = &mut self.open else { return Err(lost_place()) };
+        let Some(open) = self.open.get_mut(&number) else { return Err(lost_place()) };
         let start = open.offset;
         let (bytes, len) = block.padded();
         let written = open.file.write_at(bytes, start);
         open.dirty = true;
         self.since.1 += len as u64;
-        let number = open.number;
         if let Err(errno) = written {
             return Err(self.wrong(&self.packs.file_name(number), "cannot write", errno));
         }
@@ -259,30 +263,30 @@ impl Hand {
         let len = start + whole as u64;
         self.record(Some(InPack { number, len, full: false }), &mut block.batch)?;
         // Only what is recorded stays when the pack has to be ended early.
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open.get_mut(&number) {
             open.len = len;
         }
         self.commit_if_due()
     }
 
-    /// Writes the last block of the open pack.
-    fn end(&mut self, block: &mut Block) -> Result<(), Error> {
-        let Some(open) = self.open.take() else { return Err(lost_place()) };
+    /// Writes the last block of an open pack.
+    fn end(&mut self, number: u32, block: &mut Block) -> Result<(), Error> {
+        let Some(open) = self.open.remove(&number) else { return Err(lost_place()) };
         let (bytes, len) = block.padded();
         let end = open.offset + len as u64;
-        let name = self.packs.file_name(open.number);
+        let name = self.packs.file_name(number);
         let written = open.file.write_at(bytes, open.offset).and_then(|()| open.file.set_len(end));
         if let Err(errno) = written {
-            self.open = Some(open);
+            self.open.insert(number, open);
             return Err(self.wrong(&name, "cannot write", errno));
         }
-        let pack = InPack { number: open.number, len: end, full: true };
+        let pack = InPack { number, len: end, full: true };
         self.since.1 += len as u64;
         let recorded = self.record(Some(pack), &mut block.batch);
         match recorded {
-            Ok(()) => self.full.push((open.number, open.file)),
+            Ok(()) => self.full.push((number, open.file)),
             Err(error) => {
-                self.open = Some(open);
+                self.open.insert(number, open);
                 return Err(error);
             }
         }
@@ -334,19 +338,41 @@ impl Hand {
             self.give_up();
             self.wrong("", "cannot make the output durable", errno)
         })?;
-        self.book.sealed(&named).map_err(|errno| self.unrecorded(errno))
+        self.book.sealed(&named).map_err(|errno| self.unrecorded(errno))?;
+        self.write_beside(&named);
+        Ok(())
+    }
+
+    fn write_beside(&mut self, named: &[u32]) {
+        let (disk, kind) = (&self.disk, self.packs);
+        self.beside.retain(|(number, beside)| {
+            if !named.contains(number) {
+                return true;
+            }
+            let _ = match beside {
+                Beside::Index(run) => index::write(&**disk, run),
+                Beside::Stats(json) => {
+                    write_stats(&**disk, &kind.stats_name(*number), json).map_err(Into::into)
+                }
+            };
+            false
+        });
     }
 
     fn sync_packs(&mut self) -> Result<Synced, Errno> {
         let mut synced = None;
-        if let Some(open) = &mut self.open
-            && open.dirty
-        {
-            synced = Some(open.file.sync()?);
-            open.dirty = false;
-        }
-        for (_, file) in &self.full {
-            synced = Some(file.sync()?);
+        let dirty = self.open.values().filter(|open| open.dirty).count() + self.full.len();
+        if dirty > SYNCED_PACKS && self.sync_at_once {
+            synced = Some(self.disk.sync_all()?);
+            self.open.values_mut().for_each(|open| open.dirty = false);
+        } else {
+            for open in self.open.values_mut().filter(|open| open.dirty) {
+                synced = Some(open.file.sync()?);
+                open.dirty = false;
+            }
+            for (_, file) in &self.full {
+                synced = Some(file.sync()?);
+            }
         }
         // The names of new packs, before a record says that they are there.
         if self.made || synced.is_none() {
@@ -464,7 +490,7 @@ impl Hand {
         if self.lost {
             return;
         }
-        if let Some(open) = self.open.take() {
+        for (number, open) in std::mem::take(&mut self.open) {
             // On a full disk this is the room for what is still to be written.
             self.book.close();
             let ended = open.file.set_len(open.len).and_then(|()| {
@@ -476,15 +502,15 @@ impl Hand {
             match ended {
                 Ok(()) => {
                     let len = open.len + self.packs.ending.len() as u64;
-                    let pack = InPack { number: open.number, len, full: true };
+                    let pack = InPack { number, len, full: true };
                     match self.book.stored(Some(pack), &mut Batch::default()) {
-                        Ok(()) => self.full.push((open.number, open.file)),
-                        Err(_) => self.open = Some(open),
+                        Ok(()) => self.full.push((number, open.file)),
+                        Err(_) => drop(self.open.insert(number, open)),
                     }
                 }
                 Err(_) => {
                     let _ = open.file.set_len(open.len);
-                    self.open = Some(open);
+                    self.open.insert(number, open);
                 }
             }
         }
@@ -528,3 +554,11 @@ pub(super) const TAKEN: Failure = Failure {
     status: 0,
     detail: "something else has the place of this name",
 };
+
+/// Whoever is killed meanwhile leaves no half of it, and what has its name already stays.
+fn write_stats(disk: &dyn Disk, name: &str, json: &[u8]) -> Result<(), Errno> {
+    disk.create(Dir::Open, name, Use::Plain)?.write_at(json, 0)?;
+    disk.rename(Dir::Open, Dir::Root, name).inspect_err(|_| {
+        let _ = disk.remove(Dir::Open, name);
+    })
+}

@@ -8,20 +8,28 @@ mod book;
 pub mod dest;
 mod errno;
 mod files;
+mod form;
 mod hand;
 mod null;
 mod pack;
+mod records;
+mod shards;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod spool;
+mod stats;
 pub mod tar;
 mod writer;
 
 pub use book::Book;
 pub use dest::{Destination, RunFile};
-pub(crate) use pack::{pack_number, tidy};
+pub(crate) use files::{Tree, descend};
+pub use pack::PackKind;
+pub(crate) use pack::tidy;
 pub use spool::Spool;
 
+use crate::pack::{Meta, PackOptions};
+use crate::shard::Division;
 use hand::{CommitSize, Hand, Shared};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,17 +45,53 @@ pub enum Format {
     Files,
     /// Objects as members of tar files.
     Tar,
+    /// Objects as rows of Parquet files.
+    Parquet,
+    /// Objects as lines of JSON.
+    Jsonl,
+    /// The same, compressed by zstd.
+    JsonlZst,
+    /// Objects as records of WARC files, each compressed by gzip.
+    Warc,
     /// Nothing: for measuring all but the sink.
     Null,
 }
 
 impl Format {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Files,
+        Self::Tar,
+        Self::Parquet,
+        Self::Jsonl,
+        Self::JsonlZst,
+        Self::Warc,
+        Self::Null,
+    ];
+
     /// The name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Files => "files",
             Self::Tar => "tar",
+            Self::Parquet => "parquet",
+            Self::Jsonl => "jsonl",
+            Self::JsonlZst => "jsonl.zst",
+            Self::Warc => "warc",
             Self::Null => "null",
+        }
+    }
+
+    /// What packs are like; `None` where there are none.
+    pub fn packs(self) -> Option<PackKind> {
+        let kind = |extension| PackKind { extension, ending: &[] };
+        match self {
+            Self::Files | Self::Null => None,
+            Self::Tar => Some(tar::KIND),
+            Self::Parquet => Some(kind("parquet")),
+            Self::Jsonl => Some(kind("jsonl")),
+            Self::JsonlZst => Some(kind("jsonl.zst")),
+            Self::Warc => Some(kind("warc.gz")),
         }
     }
 }
@@ -70,6 +114,8 @@ pub struct Object<'a> {
     pub name: &'a [u8],
     /// Its bytes, complete and checked.
     pub body: Body<'a>,
+    /// What is known of the answer that brought it, where the form has a place for that.
+    pub meta: Option<&'a Meta>,
 }
 
 /// Where the bytes of a body are.
@@ -168,12 +214,21 @@ impl Unfinished {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<(u32, PackRecord)> {
-        self.lock().pop()
+    /// The next one; of that lane, where packs belong to lanes.
+    fn take(&self, lane: Option<&Lane>) -> Option<(u32, PackRecord)> {
+        let mut packs = self.lock();
+        match lane {
+            None => packs.pop(),
+            Some(lane) => {
+                let at = packs.iter().position(|(number, _)| lane.has(*number))?;
+                Some(packs.remove(at))
+            }
+        }
     }
 
-    fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+    /// Whether [`Unfinished::take`] would find one.
+    fn has(&self, lane: Option<&Lane>) -> bool {
+        self.lock().iter().any(|(number, _)| lane.is_none_or(|lane| lane.has(*number)))
     }
 
     /// Adds the packs of another list.
@@ -184,12 +239,20 @@ impl Unfinished {
 }
 
 /// How sinks are to work.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Form of the output.
     pub format: Format,
     /// When a pack is full.
     pub size: ShardSize,
+    /// What packs tell of their objects.
+    pub pack: PackOptions,
+    /// Which pack an object goes to, where its content or name decides.
+    pub division: Option<Division>,
+    /// Number of the run, for what lies beside its packs.
+    pub run: u64,
+    /// Cores that open a sink.
+    pub cores: usize,
     /// Packs are written in blocks of so many bytes, at most; each core has
     /// [`windrow_model::limits::PACK_BLOCKS`] of them.
     pub block_bytes: usize,
@@ -213,6 +276,8 @@ pub struct Sinks {
     unfinished: Unfinished,
     /// How files are made.
     method: files::Method,
+    /// Where packs belong to shards.
+    groups: Option<Arc<shards::Groups>>,
 }
 
 impl Sinks {
@@ -226,7 +291,11 @@ impl Sinks {
         dest.clear_temporary()?;
         let method = files::Method::probe(&dest)
             .map_err(|errno| errno::fatal(&dest.shown(), "cannot make files here", errno))?;
-        Ok(Self { dest, settings, numbers, unfinished, method })
+        let groups = settings
+            .division
+            .clone()
+            .map(|division| Arc::new(shards::Groups::new(division, settings.cores)));
+        Ok(Self { dest, settings, numbers, unfinished, method, groups })
     }
 
     /// New packs have numbers from `first` on, and these packs are to be finished; to be called
@@ -236,44 +305,103 @@ impl Sinks {
         self.unfinished.extend(unfinished);
     }
 
-    /// A sink for one core, which records in `book`.
+    /// The place of a core, to be taken before any core opens its sink: where packs belong to shards,
+    /// one core waits for the others at its end. It counts until it is dropped.
+    pub fn seat(&self) -> Seat {
+        Seat(self.groups.as_ref().map(|groups| groups.seat()))
+    }
+
+    /// A sink for a core, which records in its book.
     ///
     /// # Errors
     /// The environment's: no file descriptor, no permission.
-    pub fn open(&self, book: Box<dyn Book>) -> Result<Box<dyn Sink>, Error> {
-        let settings = self.settings;
-        let hand = |packs| {
-            let every = CommitSize {
-                objects: COMMIT_OBJECTS,
-                bytes: COMMIT_BYTES,
-                packs: settings.held_packs,
-            };
-            let dest = &self.dest;
-            Hand::new(dest.disk(), book, packs, every, dest.shown(), dest.syncs_at_once())
-        };
+    pub fn open(
+        &self,
+        seat: Seat,
+        core: usize,
+        books: &dyn Fn(usize) -> Box<dyn Book>,
+    ) -> Result<Box<dyn Sink>, Error> {
+        let settings = &self.settings;
         Ok(match settings.format {
             Format::Files => {
-                let writer = Writer::start(hand(tar::KIND), 0)?;
+                let writer = Writer::start(self.hand(tar::KIND, books(core)), 0, 1)?;
                 let dest = Arc::clone(&self.dest);
                 let interval = settings.commit_interval;
                 let most = (settings.held_files, settings.directories);
                 Box::new(files::FilesSink::open(dest, self.method, writer, most, interval)?)
             }
-            Format::Tar => {
-                let writer = Writer::start(hand(tar::KIND), settings.block_bytes)?;
-                let packs = pack::Packs::new(
-                    self.dest.disk(),
-                    self.numbers.clone(),
-                    self.unfinished.clone(),
-                    tar::KIND.extension,
-                    settings.size,
-                    writer,
-                );
-                Box::new(tar::TarSink::new(packs, settings.commit_interval))
-            }
             Format::Null => Box::new(null::NullSink),
+            format => match (&self.groups, seat.0) {
+                (Some(groups), Some(seat)) => {
+                    groups.open(|group| {
+                        let lanes: Vec<_> = groups.lanes(group).collect();
+                        let writer = self.hand(pack_kind(format), books(group));
+                        let writer = Writer::start(writer, settings.block_bytes, lanes.len())?;
+                        let pen = writer::Pen::new(writer);
+                        let sink = |lane| self.records(format, pen.clone(), Some(lane));
+                        let lanes = lanes.into_iter().map(sink).collect::<Result<Vec<_>, _>>()?;
+                        Ok(shards::Group::new(lanes, pen.clone(), settings.commit_interval))
+                    })?;
+                    Box::new(shards::ShardSink::new(seat, core))
+                }
+                _ => {
+                    let writer = self.hand(pack_kind(format), books(core));
+                    let writer = Writer::start(writer, settings.block_bytes, 1)?;
+                    Box::new(self.records(format, writer::Pen::new(writer), None)?)
+                }
+            },
         })
     }
+
+    fn hand(&self, packs: PackKind, book: Box<dyn Book>) -> Hand {
+        let every = CommitSize {
+            objects: COMMIT_OBJECTS,
+            bytes: COMMIT_BYTES,
+            packs: self.settings.held_packs,
+        };
+        let dest = &self.dest;
+        Hand::new(dest.disk(), book, packs, every, dest.shown(), dest.syncs_at_once())
+    }
+
+    fn records(
+        &self,
+        format: Format,
+        pen: writer::Pen,
+        lane: Option<Lane>,
+    ) -> Result<records::RecordSink, Error> {
+        let settings = &self.settings;
+        let encoder = format
+            .encoder(&settings.pack, settings.run)
+            .map_err(|why| Error::environment(format.name(), "cannot write packs").why(why))?;
+        let Some(encoder) = encoder else {
+            unreachable!("what is neither files nor nothing has packs")
+        };
+        let lanes = lane.as_ref().map_or(1, |lane| lane.shards);
+        let packs = pack::Packs::new(
+            self.dest.disk(),
+            self.numbers.clone(),
+            self.unfinished.clone(),
+            pack_kind(format),
+            settings.size,
+            pen,
+            lane,
+        );
+        let manner = records::Manner {
+            whole: format.is_whole(),
+            commit_interval: settings.commit_interval,
+            owner: settings.run,
+            lanes,
+        };
+        Ok(records::RecordSink::new(packs, encoder, manner))
+    }
+}
+
+/// See [`Sinks::seat`].
+#[derive(Debug)]
+pub struct Seat(Option<shards::Seat>);
+
+fn pack_kind(format: Format) -> PackKind {
+    format.packs().unwrap_or(tar::KIND)
 }
 
 /// Numbers of packs, given to cores as they open one.
@@ -288,6 +416,37 @@ impl PackNumbers {
 
     fn next(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The packs of one shard: those whose numbers leave its own as a remainder.
+#[derive(Debug, Clone)]
+pub(crate) struct Lane {
+    shard: u32,
+    shards: u32,
+    last: Option<u32>,
+}
+
+impl Lane {
+    fn new(shard: u32, shards: u32) -> Self {
+        Self { shard, shards, last: None }
+    }
+
+    fn has(&self, number: u32) -> bool {
+        number % self.shards == self.shard
+    }
+
+    /// The number of the next pack.
+    fn next(&mut self, numbers: &PackNumbers) -> u32 {
+        let next = match self.last {
+            Some(last) => last + self.shards,
+            None => {
+                let first = numbers.0.load(Ordering::Relaxed).next_multiple_of(self.shards);
+                first + self.shard
+            }
+        };
+        self.last = Some(next);
+        next
     }
 }
 

@@ -4,14 +4,16 @@
 //! What its members look like is the format's affair.
 
 use super::block::Block;
-use super::writer::Writer;
-use super::{PackNumbers, ShardSize, Unfinished};
+use super::hand::Beside;
+use super::records::Pending;
+use super::writer::Pen;
+use super::{Lane, PackNumbers, ShardSize, Shared, Unfinished};
 use crate::disk::{ALIGN, Dir, Disk};
 use rustix::io::Errno;
 use std::sync::Arc;
-use std::time::Instant;
-use windrow_model::limits::{HAND_OVER, PACK_FIRST_BLOCK_BYTES, REDO_PART};
-use windrow_model::{Error, FailedObject, Ordinal};
+use std::time::{Duration, Instant};
+use windrow_model::limits::{PACK_FIRST_BLOCK_BYTES, REDO_PART};
+use windrow_model::{Error, FailedObject};
 
 /// The packs of one core, one open at a time.
 #[derive(Debug)]
@@ -19,9 +21,13 @@ pub(super) struct Packs {
     disk: Arc<dyn Disk>,
     numbers: PackNumbers,
     unfinished: Unfinished,
-    extension: &'static str,
+    kind: PackKind,
     full: ShardSize,
-    writer: Writer,
+    pen: Pen,
+    shared: Arc<Shared>,
+    block_bytes: usize,
+    /// Which packs these are, where each belongs to a shard.
+    lane: Option<Lane>,
     open: Option<Pack>,
     /// Objects and bytes that were taken, over all packs.
     taken: (u64, u64),
@@ -48,18 +54,26 @@ impl Packs {
         disk: Arc<dyn Disk>,
         numbers: PackNumbers,
         unfinished: Unfinished,
-        extension: &'static str,
+        kind: PackKind,
         full: ShardSize,
-        writer: Writer,
+        pen: Pen,
+        lane: Option<Lane>,
     ) -> Self {
-        let write_at = writer.block_bytes().min(PACK_FIRST_BLOCK_BYTES);
+        let (shared, block_bytes) = {
+            let writer = pen.get();
+            (Arc::clone(writer.shared()), writer.block_bytes())
+        };
+        let write_at = block_bytes.min(PACK_FIRST_BLOCK_BYTES);
         Self {
             disk,
             numbers,
             unfinished,
-            extension,
+            kind,
             full,
-            writer,
+            pen,
+            shared,
+            block_bytes,
+            lane,
             open: None,
             taken: (0, 0),
             written: 0,
@@ -84,21 +98,26 @@ impl Packs {
     #[cold]
     fn begin(&mut self) -> Result<Pack, Error> {
         // After an error no file is begun that could not be written.
-        self.writer.check()?;
-        if let Some((number, state)) = self.unfinished.take() {
+        self.pen.get().check()?;
+        if let Some((number, state)) = self.unfinished.take(self.lane.as_ref()) {
             return self.go_on(number, state.len, state.objects);
         }
-        let number = self.numbers.next();
-        self.writer.begin(number)?;
-        let block = self.writer.block()?;
+        let number = match &mut self.lane {
+            None => self.numbers.next(),
+            Some(lane) => lane.next(&self.numbers),
+        };
+        let mut writer = self.pen.get();
+        writer.begin(number)?;
+        let block = writer.block()?;
         Ok(Pack { number, block, written: 0, objects: 0 })
     }
 
     fn go_on(&mut self, number: u32, len: u64, objects: u64) -> Result<Pack, Error> {
         let written = len / ALIGN as u64 * ALIGN as u64;
-        let mut block = self.writer.block()?;
+        let mut writer = self.pen.get();
+        let mut block = writer.block()?;
         // What is behind the last aligned piece is written again with what follows.
-        let name = format!("{number:05}.{}", self.extension);
+        let name = self.kind.file_name(number);
         let mut tail = vec![0; (len - written) as usize];
         let read =
             self.disk.read(Dir::Open, &name).and_then(|file| file.read_at(&mut tail, written));
@@ -111,7 +130,7 @@ impl Packs {
             }
         }
         block.vec().extend_from_slice(&tail);
-        self.writer.go_on(number, written, len)?;
+        writer.go_on(number, written, len)?;
         Ok(Pack { number, block, written, objects })
     }
 
@@ -123,17 +142,18 @@ impl Packs {
         }
     }
 
-    fn hand_over(&mut self) -> Result<(), Error> {
+    /// Writes what is complete of the open pack.
+    pub(super) fn hand_over(&mut self) -> Result<(), Error> {
         let Some(mut pack) = self.open.take() else { return Ok(()) };
         self.waiting = None;
         let aligned = pack.block.aligned() as u64;
-        pack.block = self.writer.write(pack.block)?;
+        pack.block = self.pen.get().write(pack.number, pack.block)?;
         pack.written += aligned;
         self.open = Some(pack);
         // The more is done, the more may be lost: large blocks are cheaper.
         self.written += aligned;
         let part = usize::try_from(self.written / REDO_PART).unwrap_or(usize::MAX);
-        let most = self.writer.block_bytes();
+        let most = self.block_bytes;
         self.write_at = part.clamp(PACK_FIRST_BLOCK_BYTES.min(most), most);
         Ok(())
     }
@@ -159,35 +179,46 @@ impl Packs {
         self.taken.1 += bytes;
     }
 
-    /// An object is complete; `check` goes to the manifest. Says whether the pack is full now.
-    pub(super) fn complete(
-        &mut self,
-        ordinal: Ordinal,
-        bytes: u64,
-        check: [u8; 4],
-    ) -> Result<bool, Error> {
-        let full = self.full;
-        let pack = self.pack()?;
-        pack.objects += 1;
-        pack.block.whole = pack.block.len();
-        let batch = &mut pack.block.batch;
-        batch.ordinals.push(ordinal);
-        batch.manifest.extend_from_slice(&check);
-        batch.bytes += bytes;
-        let is_full = pack.objects >= full.objects || pack.len() >= full.bytes;
+    /// Objects are complete, all at once: they are recorded together. Says whether the pack is full
+    /// now.
+    pub(super) fn complete_all(&mut self, objects: &mut Vec<Pending>) -> Result<bool, Error> {
+        self.pack()?.add(objects);
+        let is_full = self.is_full_with(0, 0);
         if !is_full {
             self.settle()?;
         }
         Ok(is_full)
     }
 
-    /// Ends the open pack, whose ending was rendered.
-    pub(super) fn seal(&mut self) -> Result<(), Error> {
+    /// Whether the open pack is full, or will be with so many objects and bytes more.
+    pub(super) fn is_full_with(&self, objects: u64, bytes: u64) -> bool {
+        self.open.as_ref().is_some_and(|pack| {
+            pack.objects + objects >= self.full.objects || pack.len() + bytes >= self.full.bytes
+        })
+    }
+
+    /// Bytes of the open pack so far.
+    pub(super) fn len(&self) -> u64 {
+        self.open.as_ref().map_or(0, Pack::len)
+    }
+
+    /// Ends the open pack, whose ending was rendered; with it these objects are complete.
+    pub(super) fn seal(&mut self, objects: &mut Vec<Pending>) -> Result<(), Error> {
         self.waiting = None;
-        match self.open.take() {
-            Some(pack) => self.writer.end(pack.block),
-            None => Ok(()),
-        }
+        let Some(mut pack) = self.open.take() else { return Ok(()) };
+        pack.add(objects);
+        self.pen.get().end(pack.number, pack.block)
+    }
+
+    /// Has this written when that pack has its name.
+    pub(super) fn beside(&mut self, number: u32, beside: Beside) -> Result<(), Error> {
+        self.pen.get().beside(number, beside)
+    }
+
+    /// Objects that were complete since something was written.
+    #[inline]
+    pub(super) fn in_hand(&self) -> usize {
+        self.open.as_ref().map_or(0, |pack| pack.block.batch.ordinals.len())
     }
 
     /// Whether a pack is open.
@@ -197,41 +228,51 @@ impl Packs {
 
     /// Goes on with a pack that an earlier process left, if there is one and none is open.
     pub(super) fn adopt(&mut self) -> Result<bool, Error> {
-        if self.open.is_none() && self.unfinished.is_empty() {
+        if self.open.is_none() && !self.unfinished.has(self.lane.as_ref()) {
             return Ok(false);
         }
         self.pack().map(|_| true)
     }
 
     /// Writes what waits for too long.
-    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Error> {
-        let waits = self.open.as_ref().is_some_and(|pack| !pack.block.batch.is_empty());
-        if waits && now.saturating_duration_since(*self.waiting.get_or_insert(now)) >= HAND_OVER {
+    pub(super) fn tick(&mut self, now: Instant, patience: Duration) -> Result<(), Error> {
+        let waits = self.in_hand() > 0;
+        if waits && now.saturating_duration_since(*self.waiting.get_or_insert(now)) >= patience {
             self.hand_over()?;
         }
         Ok(())
     }
 
     pub(super) fn failed(&mut self, failures: Vec<FailedObject>) -> Result<(), Error> {
-        self.writer.failed(failures)
+        self.pen.get().failed(failures)
+    }
+
+    /// Writes what is complete, for a commit.
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        match self.in_hand() {
+            0 => Ok(()),
+            _ => self.hand_over(),
+        }
     }
 
     pub(super) fn commit(&mut self) -> Result<(), Error> {
-        if self.open.as_ref().is_some_and(|pack| !pack.block.batch.is_empty()) {
-            self.hand_over()?;
-        }
-        self.writer.commit()
+        self.flush()?;
+        self.pen.get().commit()
     }
 
     /// Waits until everything is written and recorded.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
-        self.writer.finish()
+        self.pen.get().finish()
+    }
+
+    /// Objects and bytes that were taken.
+    pub(super) fn all_taken(&self) -> (u64, u64) {
+        self.taken
     }
 
     /// Objects and bytes that were taken and are in no committed record.
     pub(super) fn unfinished(&self) -> (u64, u64) {
-        let shared = self.writer.shared();
-        super::unfinished(self.taken, shared)
+        super::unfinished(self.taken, &self.shared)
     }
 }
 
@@ -245,15 +286,51 @@ impl Pack {
         self.written + self.block.len() as u64
     }
 
-    /// Where headers are rendered: up to [`windrow_model::limits::PACK_SLACK_BYTES`] at once.
-    pub(super) fn out(&mut self) -> &mut Vec<u8> {
-        self.block.vec()
+    /// Objects end here.
+    fn add(&mut self, objects: &mut Vec<Pending>) {
+        self.objects += objects.len() as u64;
+        self.block.whole = self.block.len();
+        let batch = &mut self.block.batch;
+        for object in objects.drain(..) {
+            batch.ordinals.push(object.ordinal);
+            batch.manifest.extend_from_slice(&object.check);
+            batch.bytes += object.bytes;
+        }
     }
 }
 
-/// The number of a pack with this file name: five or more digits, a known ending.
-pub(crate) fn pack_number(name: &str) -> Option<u32> {
-    let digits = name.strip_suffix(".tar")?;
+/// What the packs of a format have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct PackKind {
+    /// Ending of their names, without the dot.
+    pub extension: &'static str,
+    /// The bytes that end a pack, where they are always the same and go behind any record.
+    pub ending: &'static [u8],
+}
+
+impl PackKind {
+    /// The file name of a pack.
+    pub fn file_name(self, number: u32) -> String {
+        format!("{number:05}.{}", self.extension)
+    }
+
+    /// The file name of a pack's statistics.
+    pub fn stats_name(self, number: u32) -> String {
+        format!("{number:05}_stats.json")
+    }
+
+    /// The number of a pack with this file name.
+    pub fn number(self, name: &str) -> Option<u32> {
+        number(name.strip_suffix(self.extension)?.strip_suffix('.')?)
+    }
+
+    /// The number of the pack whose statistics have this file name.
+    pub fn stats_number(self, name: &str) -> Option<u32> {
+        number(name.strip_suffix("_stats.json")?)
+    }
+}
+
+fn number(digits: &str) -> Option<u32> {
     let plain = digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| digits.parse().ok())?
 }
@@ -284,6 +361,7 @@ pub(super) fn unnamed(error: Error, errno: Errno) -> Error {
 /// A pack is shorter than what is recorded of it, or the environment's.
 pub(crate) fn tidy(
     disk: &dyn Disk,
+    kind: PackKind,
     packs: &std::collections::BTreeMap<u32, crate::sink::PackRecord>,
     shown: &str,
 ) -> Result<Unfinished, Error> {
@@ -296,7 +374,7 @@ pub(crate) fn tidy(
     let mut left: std::collections::BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let mut moved = false;
     for (&number, pack) in packs {
-        let name = format!("{number:05}.tar");
+        let name = kind.file_name(number);
         if !left.remove(name.as_str()) {
             if !pack.full {
                 return Err(Error::environment(

@@ -2,10 +2,13 @@
 
 use super::hand::{CommitSize, Hand, Item, Items};
 use super::pack::Packs;
-use super::writer::Writer;
-use super::{Book, Object, PackNumbers, ShardSize, Sink, Unfinished, tar};
+use super::records::{Manner, RecordSink};
+use super::writer::{Pen, Writer};
+use super::{Book, Format, Object, PackNumbers, ShardSize, Sink, Unfinished, tar};
 use crate::disk::sim::Sim;
 use crate::disk::{Dir, Disk, Synced};
+use crate::pack::warc::Warc;
+use crate::pack::{Encode, PackOptions};
 use rustix::io::Errno;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,19 +46,28 @@ impl Book for NoBook {
 
 const EVERY: CommitSize = CommitSize { objects: 9, bytes: 20_000, packs: 16 };
 
-/// A tar sink with small blocks, packs and commits.
-pub(crate) fn tar_sink(
+/// A sink for packs with small blocks, packs and commits.
+pub(crate) fn packs_sink(
     sim: &Sim,
+    format: Format,
     book: Box<dyn Book>,
     unfinished: &Unfinished,
     numbers: &PackNumbers,
 ) -> Box<dyn Sink> {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
-    let hand = Hand::new(Arc::clone(&disk), book, tar::KIND, EVERY, "sim".into(), true);
-    let writer = Writer::here(hand, 4096);
+    let encoder: Box<dyn Encode> = match format {
+        // The same bytes whenever it runs.
+        Format::Warc => Box::new(Warc::new(b"sim", 0, 1)),
+        format => format.encoder(&PackOptions::default(), 0).unwrap().expect("a format of packs"),
+    };
+    let kind = format.packs().expect("a format of packs");
+    let hand = Hand::new(Arc::clone(&disk), book, kind, EVERY, "sim".into(), true);
+    let pen = Pen::new(Writer::here(hand, 4096));
     let size = ShardSize { objects: 5, bytes: 30_000 };
-    let packs = Packs::new(disk, numbers.clone(), unfinished.clone(), "tar", size, writer);
-    Box::new(tar::TarSink::new(packs, Duration::ZERO))
+    let packs = Packs::new(disk, numbers.clone(), unfinished.clone(), kind, size, pen, None);
+    let whole = format.is_whole();
+    let manner = Manner { whole, commit_interval: Duration::ZERO, owner: 0, lanes: 1 };
+    Box::new(RecordSink::new(packs, encoder, manner))
 }
 
 /// A files sink that puts every file into the destination's root.

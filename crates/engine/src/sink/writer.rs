@@ -10,11 +10,11 @@
 //! the network the core waits for a free block, and that is what slows the network down.
 
 use super::block::Block;
-use super::hand::{Hand, Items, Job, Shared};
+use super::hand::{Beside, Hand, Items, Job, Shared};
 use crate::disk::ALIGN;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use windrow_model::limits::{HELD_BATCHES, PACK_BLOCKS};
 use windrow_model::{Error, FailedObject};
@@ -25,6 +25,8 @@ pub(super) struct Writer {
     way: Option<Way>,
     shared: Arc<Shared>,
     block_bytes: usize,
+    /// Blocks that there may be.
+    most: usize,
     /// Blocks and lists of files made so far.
     blocks: usize,
     lists: usize,
@@ -44,8 +46,9 @@ enum Way {
 }
 
 impl Writer {
-    /// Starts the thread; blocks are of `block_bytes`.
-    pub(super) fn start(hand: Hand, block_bytes: usize) -> Result<Self, Error> {
+    /// Starts the thread; blocks are of `block_bytes`, and there are so many beside those that are
+    /// on their way.
+    pub(super) fn start(hand: Hand, block_bytes: usize, held: usize) -> Result<Self, Error> {
         let (jobs, todo) = sync_channel(PACK_BLOCKS * 2);
         let (back, blocks) = channel();
         let (give, lists) = channel();
@@ -66,7 +69,8 @@ impl Writer {
             .map_err(|error| Error::environment("writer", "cannot start a thread").why(error))?;
         let way = Some(Way::Thread { jobs, blocks, lists, thread });
         let block_bytes = block_bytes.next_multiple_of(ALIGN);
-        Ok(Self { way, shared, block_bytes, blocks: 0, lists: 0 })
+        let most = PACK_BLOCKS - 1 + held.max(1);
+        Ok(Self { way, shared, block_bytes, most, blocks: 0, lists: 0 })
     }
 
     /// Does every job on the caller's thread.
@@ -74,7 +78,7 @@ impl Writer {
     pub(super) fn here(hand: Hand, block_bytes: usize) -> Self {
         let shared = hand.shared();
         let way = Some(Way::Here(Box::new(hand)));
-        Self { way, shared, block_bytes, blocks: 0, lists: 0 }
+        Self { way, shared, block_bytes, most: usize::MAX, blocks: 0, lists: 0 }
     }
 
     /// Size from which on a block is to be written, at most.
@@ -90,7 +94,7 @@ impl Writer {
                 if let Ok(block) = blocks.try_recv() {
                     return Ok(block);
                 }
-                if self.blocks < PACK_BLOCKS {
+                if self.blocks < self.most {
                     self.blocks += 1;
                     return Ok(Block::new(self.block_bytes));
                 }
@@ -132,17 +136,18 @@ impl Writer {
         self.send(Job::GoOn { number, offset, len })
     }
 
-    /// Writes a block, and begins the next one with what is behind its last aligned piece.
-    pub(super) fn write(&mut self, block: Block) -> Result<Block, Error> {
+    /// Writes a block of that pack, and begins the next one with what is behind its last aligned
+    /// piece.
+    pub(super) fn write(&mut self, number: u32, block: Block) -> Result<Block, Error> {
         let mut next = self.block()?;
         next.vec().extend_from_slice(&block.content()[block.aligned()..]);
-        self.send(Job::Write(block))?;
+        self.send(Job::Write(number, block))?;
         Ok(next)
     }
 
-    /// Writes the last block of a pack.
-    pub(super) fn end(&mut self, block: Block) -> Result<(), Error> {
-        self.send(Job::Full(block))
+    /// Writes the last block of that pack.
+    pub(super) fn end(&mut self, number: u32, block: Block) -> Result<(), Error> {
+        self.send(Job::Full(number, block))
     }
 
     /// Gives files their names.
@@ -153,6 +158,11 @@ impl Writer {
     /// Records failures.
     pub(super) fn failed(&mut self, failures: Vec<FailedObject>) -> Result<(), Error> {
         self.send(Job::Failed(failures))
+    }
+
+    /// Has this written when that pack has its name; see [`Job::Beside`].
+    pub(super) fn beside(&mut self, number: u32, beside: Beside) -> Result<(), Error> {
+        self.send(Job::Beside(number, beside))
     }
 
     /// Makes durable what was written.
@@ -199,8 +209,23 @@ impl Writer {
     }
 
     /// What the writing side came to.
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+}
+
+/// A writer that several packs are written by.
+#[derive(Debug, Clone)]
+pub(super) struct Pen(Arc<Mutex<Writer>>);
+
+impl Pen {
+    pub(super) fn new(writer: Writer) -> Self {
+        Self(Arc::new(Mutex::new(writer)))
+    }
+
+    /// The writer; nobody but the thread that calls is ever in the way.
+    pub(super) fn get(&self) -> MutexGuard<'_, Writer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

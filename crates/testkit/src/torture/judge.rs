@@ -1,10 +1,8 @@
 //! Compares a destination with the corpus it was fetched from.
-//!
-//! Reads tar files by itself, and nothing else of windrow's: what a bug writes and reads back
-//! would look right to the same bug.
 
+use super::packs;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 use windrow_model::Corpus;
 
@@ -36,8 +34,8 @@ impl Verdict {
 }
 
 /// What a finished run leaves in `.windrow`.
-const OWN: [&str; 7] =
-    ["failures.jsonl", "ledger", "lock", "manifest", "open", "run.json", "summary.json"];
+const OWN: [&str; 8] =
+    ["failures.jsonl", "index", "ledger", "lock", "manifest", "open", "run.json", "summary.json"];
 
 /// Looks at every file of a destination.
 ///
@@ -60,24 +58,35 @@ pub fn judge(dest: &Path, corpus: &Corpus) -> Verdict {
     };
     let mut broken = 0;
     let mut body = Vec::new();
-    for name in entries(dest) {
-        let path = dest.join(&name);
-        match &*name {
-            ".windrow" => {}
-            pack if pack.ends_with(".tar") => {
-                broken += u64::from(members(&path, &mut see).is_err());
-            }
-            name => {
-                body.clear();
-                let mut file = File::open(&path).expect("an object's file");
-                file.read_to_end(&mut body).expect("an object's file can be read");
-                see(name.as_bytes(), &body);
-            }
+    let names = entries(dest);
+    for name in &names {
+        if name == ".windrow" {
+            continue;
+        }
+        let path = dest.join(name);
+        if let Some(shown) = packs::show(&path, &mut see) {
+            broken += u64::from(shown.is_err());
+        } else if let Some(number) = name.strip_suffix("_stats.json") {
+            let is_its = |other: &String| {
+                let rest = other.strip_prefix(number);
+                rest.is_some_and(|rest| rest.starts_with('.'))
+            };
+            broken += u64::from(!names.iter().any(is_its) || !is_json(&path));
+        } else {
+            body.clear();
+            let mut file = File::open(&path).expect("an object's file");
+            file.read_to_end(&mut body).expect("an object's file can be read");
+            see(name.as_bytes(), &body);
         }
     }
     verdict.torn += broken;
     verdict.lost = corpus.count - verdict.right;
     verdict
+}
+
+fn is_json(path: &Path) -> bool {
+    let json = File::open(path).map(serde_json::from_reader::<_, serde_json::Value>);
+    json.is_ok_and(|json| json.is_ok())
 }
 
 /// Names in the state directory that should not be there between two processes.
@@ -95,38 +104,4 @@ fn entries(folder: &Path) -> Vec<String> {
         entry.expect("a folder that can be read").file_name().to_string_lossy().into_owned()
     };
     entries.map(name).collect()
-}
-
-/// Shows the members of a pack with short names.
-///
-/// # Errors
-/// What is wrong with it: the members before that were shown.
-fn members(pack: &Path, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), &'static str> {
-    const BLOCK: usize = 512;
-    let file = File::open(pack).map_err(|_| "cannot be opened")?;
-    let mut tar = BufReader::with_capacity(1 << 20, file);
-    let mut header = [0; BLOCK];
-    let mut body = Vec::new();
-    loop {
-        tar.read_exact(&mut header).map_err(|_| "no end")?;
-        if header == [0; BLOCK] {
-            tar.read_exact(&mut header).map_err(|_| "half an end")?;
-            let whole = header == [0; BLOCK] && tar.read(&mut header).map_err(|_| "unread")? == 0;
-            return if whole { Ok(()) } else { Err("something behind the end") };
-        }
-        let octal = |field: &[u8]| {
-            let digits = field.iter().take_while(|digit| digit.is_ascii_digit());
-            digits.fold(0, |value, digit| value * 8 + usize::from(digit - b'0'))
-        };
-        let sum: usize = header.iter().map(|&byte| usize::from(byte)).sum();
-        let field: usize = header[148..156].iter().map(|&byte| usize::from(byte)).sum();
-        if sum - field + 8 * usize::from(b' ') != octal(&header[148..155]) {
-            return Err("a header with a wrong sum");
-        }
-        let size = octal(&header[124..135]);
-        body.resize(size.next_multiple_of(BLOCK), 0);
-        tar.read_exact(&mut body).map_err(|_| "ends in a body")?;
-        let name = header[..100].split(|&byte| byte == 0).next().unwrap_or_default();
-        see(name, &body[..size]);
-    }
 }

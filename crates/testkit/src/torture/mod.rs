@@ -5,6 +5,7 @@
 
 mod judge;
 mod moments;
+mod packs;
 pub mod strace;
 mod strike;
 mod sweep;

@@ -78,6 +78,13 @@ impl Exchange for Worker {
                 }
             }
         }
+        if self.wants_meta {
+            let begin = raw.iter().position(|&b| b == b'\n').map_or(0, |at| at + 1);
+            let headers = raw[begin..].trim_ascii_end();
+            let headers = [headers, if headers.is_empty() { b"" } else { b"\r\n" }].concat();
+            let meta = Meta { status: head.status, headers, ..Meta::default() };
+            self.flights.cargo(id).extra = Some(Box::new(Extra::Meta(meta)));
+        }
         self.flights.cargo(id).answer = Some(Ok(length));
         Interest::Take
     }

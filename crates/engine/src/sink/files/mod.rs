@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tree::Tree;
+pub(crate) use tree::{Tree, descend};
 use windrow_model::limits::{HAND_OVER_FILES, HELD_FILES, REDO_PART};
 use windrow_model::{Error, FailedObject, Place, Receipt, name};
 

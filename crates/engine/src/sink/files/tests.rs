@@ -21,7 +21,7 @@ fn sink(dir: &Path) -> FilesSink {
 }
 
 fn store(sink: &mut FilesSink, name: &[u8], body: &[u8]) -> Result<Receipt, SinkError> {
-    sink.store(Object { ordinal: 1, name, body: Body::Bytes(body) })
+    sink.store(Object { ordinal: 1, name, body: Body::Bytes(body), meta: None })
 }
 
 /// Every file below `dir` but windrow's own, by the name that its path stands for. Goes from
@@ -156,8 +156,12 @@ fn spooled_bodies_get_their_place() {
             let mut spool = Spool::create(&sink.dest).unwrap();
             spool.write(&[1; 300_000]).unwrap();
             spool.write(&[2; 5]).unwrap();
-            let object =
-                Object { ordinal: 1, name: name.as_bytes(), body: Body::Spool(Box::new(spool)) };
+            let object = Object {
+                ordinal: 1,
+                name: name.as_bytes(),
+                body: Body::Spool(Box::new(spool)),
+                meta: None,
+            };
             assert_eq!(sink.store(object).unwrap().bytes, 300_005);
         }
         let files = stored(dir);

@@ -18,7 +18,7 @@ use windrow_model::name;
 /// Two generations stand for "lately used": when the young one is full it becomes the old one,
 /// and what the old one held is closed unless it was used since.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     young: HashMap<Box<[u8]>, Arc<OwnedFd>>,
     old: HashMap<Box<[u8]>, Arc<OwnedFd>>,
     /// Whether the kernel has `openat2`, as far as is known.
@@ -29,7 +29,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// A tree that keeps so many handles, at most.
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), leap: true, most }
     }
 
@@ -37,7 +37,7 @@ impl Tree {
     ///
     /// # Errors
     /// The system's; `NAMETOOLONG` for more than [`NAME_DEPTH`] levels.
-    pub(super) fn dir(&mut self, root: BorrowedFd<'_>, path: &[u8]) -> Result<Arc<OwnedFd>, Errno> {
+    pub(crate) fn dir(&mut self, root: BorrowedFd<'_>, path: &[u8]) -> Result<Arc<OwnedFd>, Errno> {
         if let Some(dir) = self.young.get(path) {
             return Ok(Arc::clone(dir));
         }
@@ -116,7 +116,7 @@ fn enter(parent: BorrowedFd<'_>, component: &[u8], first: bool) -> Result<OwnedF
 }
 
 /// Enters directories whose stored names are known.
-pub(super) fn descend(parent: BorrowedFd<'_>, stored: &[u8]) -> Result<OwnedFd, Errno> {
+pub(crate) fn descend(parent: BorrowedFd<'_>, stored: &[u8]) -> Result<OwnedFd, Errno> {
     let mut here: Option<OwnedFd> = None;
     for piece in stored.split(|&b| b == b'/') {
         let parent = here.as_ref().map_or(parent, |dir| dir.as_fd());

@@ -1,12 +1,13 @@
 //! Headers of tar members (IEEE Std 1003.1-2017, "pax", ustar interchange format).
 
 /// Everything in a tar file is a multiple of this many bytes.
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 const NAME: std::ops::Range<usize> = 0..100;
 const SIZE: std::ops::Range<usize> = 124..136;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 const TYPE: usize = 156;
+const OWNER: usize = 265;
 const PREFIX: std::ops::Range<usize> = 345..500;
 
 /// Largest size that eleven octal digits hold: 8 GiB - 1.
@@ -49,12 +50,30 @@ const TEMPLATE_SUM: u32 = {
     sum
 };
 
+/// Owner of a member that tells of the one before it. No such user is anywhere, so nobody gets such
+/// files; and a body that looks like one is not taken for one.
+const META_OWNER: &[u8] = b"windrow.meta";
+
+/// Whether a header is one of a member that tells of the one before it.
+pub(super) fn is_meta(header: &[u8; BLOCK]) -> bool {
+    header[OWNER..].starts_with(META_OWNER)
+}
+
 /// Appends the header, or headers, of a file `path` of `size` bytes.
 pub(crate) fn member(out: &mut Vec<u8>, path: &[u8], size: u64) {
+    headers(out, path, size, b"");
+}
+
+/// The same of one that tells of the member before it.
+pub(super) fn meta_member(out: &mut Vec<u8>, path: &[u8], size: u64) {
+    headers(out, path, size, META_OWNER);
+}
+
+fn headers(out: &mut Vec<u8>, path: &[u8], size: u64, owner: &[u8]) {
     if let Some((prefix, name)) = split(path)
         && size <= SIZE_MAX
     {
-        return block(out, prefix, name, size, b'0');
+        return block(out, prefix, name, size, b'0', owner);
     }
     let mut records = Vec::new();
     if split(path).is_none() {
@@ -63,21 +82,22 @@ pub(crate) fn member(out: &mut Vec<u8>, path: &[u8], size: u64) {
     if size > SIZE_MAX {
         record(&mut records, b"size", size.to_string().as_bytes());
     }
-    block(out, b"", b"././@PaxHeader", records.len() as u64, b'x');
+    block(out, b"", b"././@PaxHeader", records.len() as u64, b'x', b"");
     out.extend_from_slice(&records);
     pad(out, records.len() as u64);
     // For readers that know no extended headers: the end of the name, and no size.
     let (prefix, name) = split(path).unwrap_or((b"", &path[path.len().saturating_sub(100)..]));
-    block(out, prefix, name, if size > SIZE_MAX { 0 } else { size }, b'0');
+    block(out, prefix, name, if size > SIZE_MAX { 0 } else { size }, b'0', owner);
 }
 
 /// Appends zeros behind a body of `size` bytes, up to the next block.
 pub(crate) fn pad(out: &mut Vec<u8>, size: u64) {
-    const ZEROS: [u8; BLOCK] = [0; BLOCK];
-    let used = (size % BLOCK as u64) as usize;
-    if used > 0 {
-        out.extend_from_slice(&ZEROS[used..]);
-    }
+    out.extend_from_slice(&[0; BLOCK][..padding(size)]);
+}
+
+/// Bytes between the end of a body of `size` bytes and the next block.
+pub(crate) fn padding(size: u64) -> usize {
+    (size.wrapping_neg() % BLOCK as u64) as usize
 }
 
 /// Appends the two empty blocks that end an archive.
@@ -101,16 +121,18 @@ fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     (at > 0 && prefix.len() <= PREFIX.len() && !name.is_empty()).then_some((prefix, name))
 }
 
-fn block(out: &mut Vec<u8>, prefix: &[u8], name: &[u8], size: u64, kind: u8) {
+fn block(out: &mut Vec<u8>, prefix: &[u8], name: &[u8], size: u64, kind: u8, owner: &[u8]) {
     let start = out.len();
     out.extend_from_slice(&TEMPLATE);
     let header = &mut out[start..];
     header[..name.len()].copy_from_slice(name);
     header[PREFIX.start..PREFIX.start + prefix.len()].copy_from_slice(prefix);
     header[TYPE] = kind;
+    header[OWNER..OWNER + owner.len()].copy_from_slice(owner);
     octal(&mut header[SIZE.start..SIZE.end - 1], size);
-    let sum = TEMPLATE_SUM + sum(name) + sum(prefix) + sum(&header[SIZE]) + u32::from(kind)
-        - u32::from(b'0');
+    let sum =
+        TEMPLATE_SUM + sum(name) + sum(prefix) + sum(owner) + sum(&header[SIZE]) + u32::from(kind)
+            - u32::from(b'0');
     octal(&mut header[CHECKSUM.start..CHECKSUM.end - 2], u64::from(sum));
     header[CHECKSUM.end - 2] = 0;
 }

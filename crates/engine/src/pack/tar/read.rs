@@ -1,6 +1,6 @@
 //! Reads back what the tar sink writes, strictly: what it would not write is damage.
 
-use super::header::BLOCK;
+use super::header::{self, BLOCK};
 use std::io::{self, Read};
 
 /// One member of a tar file.
@@ -14,7 +14,8 @@ pub struct Member<'a> {
     pub body: &'a [u8],
 }
 
-/// Shows every member of a tar file to `visit`, in order; gives how many there were.
+/// Shows every object of a tar file to `visit`, in order; gives how many there were. Members that
+/// tell of others are passed over.
 ///
 /// Bodies are held in memory one at a time.
 ///
@@ -61,8 +62,10 @@ pub fn for_each<R: Read>(mut tar: R, mut visit: impl FnMut(Member<'_>)) -> io::R
                     Some(long) => path = long,
                     None => plain_path(&header, &mut path),
                 }
-                visit(Member { path: &path, offset: at, body: content });
-                members += 1;
+                if !header::is_meta(&header) {
+                    visit(Member { path: &path, offset: at, body: content });
+                    members += 1;
+                }
             }
             _ => return Err(damage("a member of another kind")),
         }

@@ -36,6 +36,8 @@ pub struct Entry {
     pub bytes: u64,
     /// Where the next member begins.
     pub end: u64,
+    /// It is no object: it tells of the one before it.
+    pub meta: bool,
 }
 
 /// What is found where a member should begin.
@@ -69,6 +71,7 @@ pub fn find(tar: &mut dyn Bytes, at: u64, entry: &mut Entry) -> io::Result<Found
         b'0' => {
             plain_path(&first, &mut entry.path);
             entry.bytes = size;
+            entry.meta = header::is_meta(&first);
         }
         b'x' if size <= RECORDS => {
             let records = size.next_multiple_of(BLOCK as u64);
@@ -83,6 +86,7 @@ pub fn find(tar: &mut dyn Bytes, at: u64, entry: &mut Entry) -> io::Result<Found
             };
             let Ok(plain) = octal(&second[124..135]) else { return Ok(Found::Damaged) };
             entry.bytes = extended.size.unwrap_or(plain);
+            entry.meta = header::is_meta(second);
             match extended.path {
                 Some(path) => entry.path = path,
                 None => plain_path(second, &mut entry.path),
@@ -94,7 +98,7 @@ pub fn find(tar: &mut dyn Bytes, at: u64, entry: &mut Entry) -> io::Result<Found
     let Some(end) = end_of(at + head, entry.bytes) else { return Ok(Found::Damaged) };
     (entry.body, entry.end) = (at + head, end);
     let mut expected = Vec::with_capacity(head as usize);
-    header::member(&mut expected, &entry.path, entry.bytes);
+    headers(&mut expected, entry);
     let found = tar.at(at, head as usize)?;
     Ok(if found == expected { Found::Member } else { Found::Damaged })
 }
@@ -124,7 +128,8 @@ pub fn guess(tar: &mut dyn Bytes, mut at: u64, whole: bool) -> io::Result<Option
             at = end;
             continue;
         }
-        let mut entry = Entry { path: Vec::new(), body, bytes: size, end };
+        let meta = header::is_meta(&header);
+        let mut entry = Entry { path: Vec::new(), body, bytes: size, end, meta };
         match long {
             Some(path) => entry.path = path,
             None => plain_path(&header, &mut entry.path),
@@ -146,21 +151,31 @@ pub fn repairs(tar: &mut dyn Bytes, at: u64) -> io::Result<Vec<Entry>> {
     let field: u64 = found[148..156].iter().map(|&b| u64::from(b)).sum();
     let change = stored as i64 - (sum - field + 8 * u64::from(b' ')) as i64;
     let body = at + BLOCK as u64;
-    let (mut path, mut expected) = (Vec::new(), Vec::new());
+    let mut expected = Vec::new();
     for place in (0..148).chain(156..BLOCK) {
         let Ok(byte) = u8::try_from(i64::from(found[place]) + change) else { continue };
         let mut header = found;
         header[place] = byte;
         let Ok(bytes) = octal(&header[124..135]) else { continue };
         let Some(end) = end_of(body, bytes) else { continue };
-        plain_path(&header, &mut path);
+        let meta = header::is_meta(&header);
+        let mut entry = Entry { path: Vec::new(), body, bytes, end, meta };
+        plain_path(&header, &mut entry.path);
         expected.clear();
-        header::member(&mut expected, &path, bytes);
+        headers(&mut expected, &entry);
         if expected == header {
-            repaired.push(Entry { path: path.clone(), body, bytes, end });
+            repaired.push(entry);
         }
     }
     Ok(repaired)
+}
+
+/// The headers that windrow writes of a member.
+fn headers(out: &mut Vec<u8>, entry: &Entry) {
+    match entry.meta {
+        false => header::member(out, &entry.path, entry.bytes),
+        true => header::meta_member(out, &entry.path, entry.bytes),
+    }
 }
 
 fn block(tar: &mut dyn Bytes, at: u64) -> io::Result<Option<[u8; BLOCK]>> {

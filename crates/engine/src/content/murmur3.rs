@@ -1,0 +1,126 @@
+//! MurmurHash3, the 32-bit form for x86 (Austin Appleby, SMHasher), with seed 0.
+//!
+//! What decides the shard of an object or a line. It is no checksum and keeps nobody out: whoever
+//! chooses the keys can choose the shards. The numbers are those of Python's
+//! `mmh3.hash(key, signed=False)`, of any machine and release, for ever.
+
+const C1: u32 = 0xCC9E_2D51;
+const C2: u32 = 0x1B87_3593;
+
+/// The hash of `bytes`; equal to `mmh3.hash(bytes, signed=False)` of Python.
+#[must_use]
+#[inline]
+pub fn murmur3_32(bytes: &[u8]) -> u32 {
+    let (blocks, tail) = bytes.as_chunks::<4>();
+    let state = blocks.iter().fold(0, |state, block| mix(state, u32::from_le_bytes(*block)));
+    finish(state, tail, bytes.len() as u64)
+}
+
+/// The same hash of bytes that come in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct Murmur3 {
+    state: u32,
+    /// Bytes that do not make a block yet: `tail[..len % 4]`.
+    tail: [u8; 4],
+    len: u64,
+}
+
+impl Murmur3 {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let held = (self.len % 4) as usize;
+        self.len += bytes.len() as u64;
+        let mut rest = bytes;
+        if held > 0 {
+            let taken = rest.len().min(4 - held);
+            self.tail[held..held + taken].copy_from_slice(&rest[..taken]);
+            rest = &rest[taken..];
+            if held + taken < 4 {
+                return;
+            }
+            self.state = mix(self.state, u32::from_le_bytes(self.tail));
+        }
+        let (blocks, tail) = rest.as_chunks::<4>();
+        for block in blocks {
+            self.state = mix(self.state, u32::from_le_bytes(*block));
+        }
+        self.tail[..tail.len()].copy_from_slice(tail);
+    }
+
+    /// The hash of all pieces so far.
+    #[must_use]
+    pub fn hash(&self) -> u32 {
+        finish(self.state, &self.tail[..(self.len % 4) as usize], self.len)
+    }
+}
+
+#[inline(always)]
+fn scramble(block: u32) -> u32 {
+    block.wrapping_mul(C1).rotate_left(15).wrapping_mul(C2)
+}
+
+#[inline(always)]
+fn mix(state: u32, block: u32) -> u32 {
+    (state ^ scramble(block)).rotate_left(13).wrapping_mul(5).wrapping_add(0xE654_6B64)
+}
+
+/// The bytes behind the last block, the length and the avalanche. The length counts modulo 2^32,
+/// as it is a `uint32_t` there.
+#[inline(always)]
+fn finish(mut state: u32, tail: &[u8], len: u64) -> u32 {
+    let tail = match *tail {
+        [a] => u32::from(a),
+        [a, b] => u32::from_le_bytes([a, b, 0, 0]),
+        [a, b, c] => u32::from_le_bytes([a, b, c, 0]),
+        // Of zero nothing comes but zero.
+        _ => 0,
+    };
+    state ^= scramble(tail) ^ len as u32;
+    state = (state ^ (state >> 16)).wrapping_mul(0x85EB_CA6B);
+    state = (state ^ (state >> 13)).wrapping_mul(0xC2B2_AE35);
+    state ^ (state >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hashes_are_those_of_mmh3() {
+        // By mmh3 5.3 of Python.
+        let all: Vec<u8> = (0..=255).collect();
+        for (key, hash) in [
+            (&b""[..], 0),
+            (b"a", 0x3C25_69B2),
+            (b"ab", 0x9BBF_D75F),
+            (b"abc", 0xB3DD_93FA),
+            (b"abcd", 0x43ED_676A),
+            (b"abcde", 0xE89B_9AF6),
+            (b"\xFF\xFF\xFF\xFF", 0x7629_3B50),
+            (b"Hello, world!", 0xC036_3E43),
+            (b"The quick brown fox jumps over the lazy dog", 0x2E4F_F723),
+            ("grüße, 世界".as_bytes(), 0xBAA0_048F),
+            (&all, 0xE40A_0E56),
+        ] {
+            assert_eq!(murmur3_32(key), hash, "{}", key.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_the_whole(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            cuts in proptest::collection::vec(0_usize..200, 0..6),
+        ) {
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let mut hash = Murmur3::default();
+            for cut in cuts.windows(2) {
+                hash.update(&bytes[cut[0]..cut[1]]);
+            }
+            prop_assert_eq!(hash.hash(), murmur3_32(&bytes));
+        }
+    }
+}

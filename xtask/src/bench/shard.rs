@@ -1,0 +1,195 @@
+//! Lines to shards: `windrow shard`, beside what people do without it.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use super::Bench;
+use super::child::{CLIENT_CORE, SERVER_CORE, Usage, measure_fed};
+use super::report::{Row, Target};
+use crate::cmd::found;
+
+/// For one run, of whatever tool.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Of a message, its line end not counted.
+const BYTES: usize = 40;
+
+/// Messages that are made; more are the same again.
+const BLOCK: usize = 100_000;
+
+/// Grouped in memory, written at the end: the fastest of the ways in plain Python.
+const PYTHON: &str = r#"
+import sys, mmh3
+folder, shards = sys.argv[1], int(sys.argv[2])
+digest = getattr(mmh3, "mmh3_32_uintdigest", None) or (lambda key: mmh3.hash(key, 0, False))
+groups = [[] for _ in range(shards)]
+for line in sys.stdin.buffer:
+    groups[digest(line[:-1]) % shards].append(line)
+for shard, lines in enumerate(groups):
+    with open(f"{folder}/{shard}.txt", "ab") as file:
+        file.writelines(lines)
+"#;
+
+/// By turns and not by hash, which awk has none of: less work.
+const AWK: &str = r#"{ print > (folder "/" (NR % shards) ".txt") }"#;
+
+/// CPU per message, from a pipe, on one core.
+pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
+    let [many, few] = bench.counts.shard;
+    bench.room((many * (BYTES + 1)) as u64)?;
+    let block = block();
+    let cost = |tool: &Tool, messages: usize| {
+        bench.settle();
+        let folder = bench.fresh_folder("shard")?;
+        let usage = fed(tool.command(bench, &folder), &block, messages, &bench.folder)?;
+        let written = size(&folder)?;
+        super::remove(&folder);
+        let wanted = (messages * (BYTES + 1)) as u64;
+        if written != wanted {
+            return Err(format!("{tool:?}: {written} bytes written of {wanted}"));
+        }
+        let us = usage.cpu_us / messages as f64;
+        println!(
+            "  {tool:?}: {us:.3} us, {:.1} M/s, {} MiB",
+            messages as f64 / usage.wall_seconds / 1e6,
+            usage.peak_rss_bytes >> 20
+        );
+        Ok(us)
+    };
+    let mut others = vec![Tool::Awk];
+    let python = Command::new("python3").args(["-c", "import mmh3"]).stderr(Stdio::null()).status();
+    if python.is_ok_and(|status| status.success()) {
+        others.insert(0, Tool::Python);
+    } else {
+        println!("  note: Python has no mmh3: pip install mmh3");
+    }
+    if found("parallel") {
+        others.push(Tool::Parallel);
+    } else {
+        println!("  note: no GNU parallel: apt-get install parallel");
+    }
+    let (mut own, mut wide) = (Vec::new(), Vec::new());
+    let mut ratios = vec![Vec::new(); others.len()];
+    for _ in 0..bench.rounds {
+        let one = cost(&Tool::Windrow(100), many)?;
+        for (tool, ratios) in others.iter().zip(&mut ratios) {
+            ratios.push(cost(tool, few)? / one);
+        }
+        wide.push(cost(&Tool::Windrow(100_000), many)?);
+        own.push(one);
+    }
+    let row = |what, figures, unit, target| Row { name: "shard", what, figures, unit, target };
+    let mut rows = vec![row(
+        format!(
+            "`windrow shard --shards 100`, {many} lines of {BYTES} bytes from a pipe: CPU each"
+        ),
+        own,
+        "us",
+        // Of a short run the start is a large part.
+        (many == super::FULL.shard[0]).then_some(Target::Most(0.06)),
+    )];
+    for (tool, ratios) in others.iter().zip(ratios) {
+        let (what, target) = match tool {
+            Tool::Python => ("Python's mmh3, grouped in memory", Some(Target::Least(10.0))),
+            Tool::Awk => ("awk, by turns", None),
+            _ => ("GNU parallel --shard, 100 jobs of cat", None),
+        };
+        rows.push(row(format!("{what}, {few} lines, in CPU of windrow's"), ratios, "x", target));
+    }
+    rows.push(row("the same with --shards 100000: CPU each".to_owned(), wide, "us", None));
+    Ok(rows)
+}
+
+#[derive(Debug)]
+enum Tool {
+    Windrow(u32),
+    Python,
+    Awk,
+    Parallel,
+}
+
+impl Tool {
+    fn command(&self, bench: &Bench, folder: &Path) -> Command {
+        let named = |program: &str, args: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(args);
+            command
+        };
+        match self {
+            Self::Windrow(shards) => {
+                let mut command = bench.binaries.windrow();
+                command.args(["shard", "--shards", &shards.to_string(), "-o"]).arg(folder);
+                command
+            }
+            Self::Python => {
+                let mut command = named("python3", &["-c", PYTHON]);
+                command.arg(folder).arg("100");
+                command
+            }
+            Self::Awk => {
+                let variable = format!("folder={}", folder.display());
+                named("awk", &["-v", &variable, "-v", "shards=100", AWK])
+            }
+            Self::Parallel => {
+                let args = ["--will-cite", "--pipe", "--shard", "1", "-j100", "cat > {#}.txt"];
+                let mut command = named("parallel", &args);
+                command.current_dir(folder);
+                command
+            }
+        }
+    }
+}
+
+/// Runs a tool that reads so many messages from a pipe; what it costs to write them is not counted.
+fn fed(command: Command, block: &[u8], messages: usize, scratch: &Path) -> Result<Usage, String> {
+    let (reader, mut writer) = std::io::pipe().map_err(|why| format!("pipe: {why}"))?;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let Some(core) = SERVER_CORE {
+                let mut one = CpuSet::new();
+                one.set(core);
+                // Where that cannot be, the figures are a little worse.
+                sched_setaffinity(None, &one).ok();
+            }
+            let mut left = messages * (BYTES + 1);
+            while left > 0 {
+                let piece = &block[..left.min(block.len())];
+                if writer.write_all(piece).is_err() {
+                    break;
+                }
+                left -= piece.len();
+            }
+        });
+        measure_fed(command, reader.into(), CLIENT_CORE, LIMIT, scratch)
+    })
+}
+
+/// Messages of random letters and digits.
+fn block() -> Vec<u8> {
+    const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    let mut state: u64 = 1;
+    let mut block = Vec::with_capacity(BLOCK * (BYTES + 1));
+    for _ in 0..BLOCK {
+        for _ in 0..BYTES {
+            // Knuth's MMIX generator; its high bits are the good ones.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            block.push(LETTERS[(state >> 58) as usize]);
+        }
+        block.push(b'\n');
+    }
+    block
+}
+
+/// Bytes of all files of a folder.
+fn size(folder: &Path) -> Result<u64, String> {
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder).map_err(|why| format!("bench folder: {why}"))? {
+        let entry = entry.and_then(|entry| entry.metadata());
+        sum += entry.map_err(|why| format!("bench folder: {why}"))?.len();
+    }
+    Ok(sum)
+}
