@@ -80,7 +80,7 @@ pub(crate) struct Cat {
     pub(crate) dest: PathBuf,
 
     /// Names of objects, as the source gave them; their bodies are written one behind the other
-    #[arg(value_name = "NAME", required = true, num_args = 1..)]
+    #[arg(value_name = "NAME", required = true, num_args = 1.., env = "WINDROW_NAMES")]
     pub(crate) names: Vec<std::ffi::OsString>,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct Extract {
 
     /// Only names that fit: `*` stands for anything, `/` too, `?` for one character, [a-z] for one
     /// of these, `\` before any of them for itself
-    #[arg(long = "match", value_name = "GLOB", env = "WINDROW_MATCH")]
+    #[arg(long = "match", id = "match", value_name = "GLOB", env = "WINDROW_MATCH")]
     pub(crate) matching: Option<std::ffi::OsString>,
 
     /// Replace files that are there with another content; else they stay, and it ends with exit 1
