@@ -14,9 +14,8 @@ const FORMS: [Format; 5] =
 type Input<'a> = (u8, bool, Vec<(Vec<u8>, Vec<u8>)>, Vec<(u32, u8)>, u64, &'a [u8]);
 
 fuzz_target!(|input: Input<'_>| {
-    let (form, whole, mut objects, flips, place, foreign) = input;
+    let (form, whole, objects, flips, place, foreign) = input;
     let form = FORMS[usize::from(form) % FORMS.len()];
-    objects.retain(|(name, _)| !name.is_empty());
     let (mut pack, damaged) = match foreign.is_empty() {
         true => (written(form, &objects), !flips.is_empty()),
         false => (foreign.to_vec(), true),

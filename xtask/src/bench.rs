@@ -11,6 +11,7 @@ mod create;
 mod files;
 mod lists;
 mod nginx;
+mod packs;
 mod peers;
 mod rate;
 mod report;
@@ -40,7 +41,7 @@ pub(crate) use windrow::target_folder;
 type Measure = fn(&Bench) -> Result<Vec<Row>, String>;
 
 /// Rows in running order: those that make small files first, nothing is deleted before them.
-const ROWS: [(&str, Needs, Measure); 13] = [
+const ROWS: [(&str, Needs, Measure); 15] = [
     ("nginx", Needs { windrow: true, nginx: true, rest: false }, speed::nginx),
     ("files", Needs { windrow: true, nginx: true, rest: true }, files::files),
     ("ways", Needs { windrow: false, nginx: false, rest: true }, files::ways),
@@ -52,6 +53,8 @@ const ROWS: [(&str, Needs, Measure); 13] = [
     ("throttle", Needs { windrow: true, nginx: false, rest: false }, throttle::throttle),
     ("auto", Needs { windrow: true, nginx: false, rest: false }, auto::auto),
     ("lists", Needs { windrow: true, nginx: false, rest: false }, lists::lists),
+    ("packs", Needs { windrow: true, nginx: false, rest: false }, packs::packs),
+    ("cat", Needs { windrow: true, nginx: false, rest: false }, packs::cat),
     ("shard", Needs { windrow: true, nginx: false, rest: false }, shard::shard),
     ("tls", Needs { windrow: true, nginx: true, rest: false }, tls::tls),
 ];
@@ -84,6 +87,8 @@ struct Counts {
     list_lines: usize,
     /// Messages for windrow, and for those that take longer.
     shard: [usize; 2],
+    packs: usize,
+    cat: usize,
     tls: usize,
     peers: usize,
 }
@@ -101,6 +106,8 @@ const FULL: Counts = Counts {
     list: 10_000_000,
     list_lines: 3_000_000,
     shard: [20_000_000, 1_000_000],
+    packs: 2_000_000,
+    cat: 10_000_000,
     tls: 300_000,
     peers: 100_000,
 };
@@ -118,6 +125,8 @@ const QUICK: Counts = Counts {
     list: 200_000,
     list_lines: 200_000,
     shard: [1_000_000, 100_000],
+    packs: 50_000,
+    cat: 100_000,
     tls: 20_000,
     peers: 5_000,
 };

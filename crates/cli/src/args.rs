@@ -1,20 +1,20 @@
 //! The command line. Every flag has an environment variable `WINDROW_*`.
 
+mod pack;
 mod read;
 mod shard;
 
+pub(crate) use pack::{PackArgs, Repack};
 pub(crate) use read::{Cat, Extract, Ls, Status, Verify};
 pub(crate) use shard::{Key, LineFormat, Shard};
 
-use crate::units::{parse_byte_rate, parse_bytes, parse_duration, parse_rate, parse_shard_size};
+use crate::units::{parse_byte_rate, parse_bytes, parse_duration, parse_rate};
 use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
-use windrow_engine::pack::columns::{Column, Columns};
 use windrow_engine::pipeline::{MaxFailures, Only};
-use windrow_engine::shard::By;
 use windrow_engine::source::list::{DigestKind, Form};
 use windrow_engine::wire::Allowed;
 use windrow_engine::{Format, ShardSize};
@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Cat(Cat),
     /// Write objects as files into a directory
     Extract(Extract),
+    /// Write the objects of a destination into another one, in any form
+    Repack(Repack),
     /// Divide lines among files by the hash of a key: murmur3_x86_32(key) % N
     Shard(Shard),
     /// Serve objects that windrow can fetch: a folder, or a corpus that needs no disk
@@ -151,38 +153,8 @@ pub(crate) struct Get {
     #[arg(long, value_name = "N|P%", env = "WINDROW_MAX_FAILURES", value_parser = parse_max_failures)]
     pub(crate) max_failures: Option<MaxFailures>,
 
-    /// When a pack is full, in objects (10000) or bytes (256MiB) [default: either]
-    #[arg(long, value_name = "N|BYTES", env = "WINDROW_SHARD_SIZE", value_parser = parse_shard_size)]
-    pub(crate) shard_size: Option<ShardSize>,
-
-    /// Divide objects among N packs by a hash: pack I has those with murmur3_x86_32(key) % N = I, as
-    /// Python's mmh3.hash(key, signed=False) % N has it. With --shard-size packs I, I + N, ...
-    #[arg(long, value_name = "N", env = "WINDROW_SHARDS",
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::GET_SHARDS)))]
-    pub(crate) shards: Option<u32>,
-
-    /// The key: `name`, `body`, or `json:FIELD` of a body that is a JSON object [default: name]
-    #[arg(long, value_name = "KEY", requires = "shards", env = "WINDROW_SHARD_BY")]
-    pub(crate) shard_by: Option<By>,
-
-    /// What parquet and jsonl packs tell of each object: some of name, body, size, url, status,
-    /// content_type, etag, last_modified, sha256, fetched_at, ordinal [default: all of them in
-    /// parquet; name, size, body, url, status and content_type in jsonl]
-    #[arg(long, value_name = "NAME,...", env = "WINDROW_COLUMNS", value_parser = parse_columns)]
-    pub(crate) columns: Option<Columns>,
-
-    /// Beside each member of a tar a second one, NAME.json, with URL, status and headers
-    #[arg(long, env = "WINDROW_WITH_META")]
-    pub(crate) with_meta: bool,
-
-    /// In jsonl, a body that is JSON is not made a string
-    #[arg(long, env = "WINDROW_JSON_BODY")]
-    pub(crate) json_body: bool,
-
-    /// Memory for bodies and buffers; larger bodies go by way of the disk
-    #[arg(long, value_name = "BYTES", default_value = "256MiB", env = "WINDROW_MEMORY",
-          value_parser = parse_bytes)]
-    pub(crate) memory: u64,
+    #[command(flatten)]
+    pub(crate) packs: PackArgs,
 
     /// A larger object fails, with class too_large
     #[arg(long, value_name = "BYTES", default_value = "1GiB", env = "WINDROW_MAX_OBJECT_SIZE",
@@ -370,15 +342,6 @@ pub(crate) enum NameArg {
 pub(crate) enum ResumeBy {
     /// By the names of the objects
     Name,
-}
-
-/// What is written without names or bodies cannot be found again, or is none of the objects.
-fn parse_columns(text: &str) -> Result<Columns, String> {
-    let columns = Columns::parse(text)?;
-    match columns.has(Column::Name) && columns.has(Column::Body) {
-        true => Ok(columns),
-        false => Err("name and body belong to it".into()),
-    }
 }
 
 fn parse_form(text: &str) -> Result<Form, String> {

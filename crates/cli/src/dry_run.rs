@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Get, plan: Plan) -> Outcome {
         files => count(files as u64),
     };
     line("open files", &files);
-    line("memory", &format!("{} for bodies and buffers", bytes(args.memory as f64)));
+    line("memory", &format!("{} for bodies and buffers", bytes(args.packs.memory as f64)));
     let out = std::io::stdout().lock().write_all(text.as_bytes());
     match out {
         Ok(()) => Ok(Exit::Complete),

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use windrow_engine::pipeline::{MaxFailures, Server, Source};
 use windrow_engine::report::Summary;
 use windrow_engine::schedule::{Outlook, RetryPolicy};
-use windrow_engine::shard::{By, Division};
 use windrow_engine::source;
 use windrow_engine::source::list::{ListSpec, Naming, Sample};
 use windrow_engine::wire::{Patience, Proxies};
-use windrow_engine::{Ended, Format, Plan, Run, ShardSize};
+use windrow_engine::{Ended, Format, Plan, Run};
 use windrow_model::Error;
 use windrow_model::url::Url;
 
@@ -182,7 +181,7 @@ fn plan(args: &Get) -> Result<Plan, Error> {
     };
     plan.hedge = !args.no_hedge;
     plan.connect_timeout = args.connect_timeout;
-    plan.memory = args.memory;
+    plan.memory = args.packs.memory;
     plan.max_object_size = args.max_object_size;
     plan.limit = args.limit;
     plan.rate = args.rate;
@@ -207,18 +206,9 @@ fn plan(args: &Get) -> Result<Plan, Error> {
         OnError::Stop => Some(MaxFailures::Count(0)),
         OnError::Continue => args.max_failures,
     };
-    if let Some(size) = args.shard_size {
-        plan.shard_size = size;
-    }
-    if let Some(shards) = args.shards {
-        let by = args.shard_by.clone().unwrap_or(By::Name);
-        plan.division = Some(Division { shards, by });
-        // One pack for each shard, where nothing else was asked for.
-        plan.shard_size =
-            args.shard_size.unwrap_or(ShardSize { objects: u64::MAX, bytes: u64::MAX });
-    }
-    let (columns, with_meta, json_body) = (args.columns, args.with_meta, args.json_body);
-    plan.pack = windrow_engine::pack::PackOptions { columns, with_meta, json_body };
+    plan.shard_size = args.packs.size().unwrap_or(plan.shard_size);
+    plan.division = args.packs.division();
+    plan.pack = args.packs.options();
     plan.fresh = args.fresh;
     plan.only = args.only.clone().unwrap_or_default();
     plan.commit_interval = args.commit_interval;

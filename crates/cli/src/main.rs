@@ -13,6 +13,7 @@ mod format;
 mod get;
 mod ls;
 mod progress;
+mod repack;
 mod serve;
 mod shard;
 mod shown;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Ls(ls) => ls::run(&ls),
         Command::Cat(cat) => cat::run(&cat),
         Command::Extract(extract) => extract::run(&extract),
+        Command::Repack(repack) => repack::run(&repack),
         Command::Shard(shard) => shard::run(&shard),
         Command::Serve(serve) => serve::run(&serve),
         Command::Demo(demo) => demo::run(&demo),

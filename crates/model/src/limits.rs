@@ -160,6 +160,12 @@ pub const HELD_FILES: std::ops::RangeInclusive<usize> = 256..=2048;
 /// stored in hand, in one block or list (or their smallest size): 1/256.
 pub const REDO_PART: u64 = 256;
 
+/// Objects of one page in the ledger of what a program writes.
+pub const WRITER_PAGE: u64 = 4096;
+
+/// Objects after which a program's writer looks at the clock.
+pub const WRITER_TICK_OBJECTS: u32 = 256;
+
 /// Packs that are synced one by one; more of them by one call for the file system.
 pub const SYNCED_PACKS: usize = 8;
 
@@ -500,6 +506,10 @@ pub const FAILURES_AT_ONCE: usize = 1024;
 /// process is killed.
 pub const WHOLE_PACK_OBJECTS: u64 = 500;
 
+/// Such a pack is ended, however few objects it has, after so long or a hundredth of the time so
+/// far, whichever is longer: a slow source's objects are not all lost with the process.
+pub const WHOLE_PACK_TIME: Duration = Duration::from_secs(60);
+
 /// Later on such a pack holds one of so many objects that its core has stored.
 pub const WHOLE_PACK_PART: u64 = 100;
 
@@ -519,6 +529,9 @@ pub const JSON_DEPTH: u32 = 127;
 /// Bytes that are gathered, before they are compressed, for one zstd frame of a pack; a frame holds
 /// up to twice as many when its last record is large. One object costs the decoding of one frame.
 pub const ZST_FRAME_BYTES: usize = 512 << 10;
+
+/// Records of fewer bytes are compressed with fixed codes in WARC files.
+pub const WARC_SMALL_BYTES: u64 = 2 << 10;
 
 /// Bytes of one head in a WARC file, at most, when it is read: that of a record, or that of the
 /// answer in it. Names of [`NAME_BYTES`] take three times as many when they are percent-encoded.
@@ -598,6 +611,13 @@ pub const SHARD_FILES_OPEN: usize = 4096;
 
 /// Descriptors that are left to others, of those that the system allows.
 pub const SHARD_FILES_SPARED: usize = 32;
+
+/// After a flush that the clock asked for, dividing goes on for so many times as long as it took. With
+/// very many shards it takes seconds, and most of the time would go into writes of a line or two.
+pub const SHARD_FLUSH_SHARE: u32 = 4;
+
+/// But not longer, if a disk was stuck.
+pub const SHARD_FLUSH_REST: Duration = Duration::from_secs(10);
 
 /// After a read that brought little, more is let come for so long before the next.
 pub const SHARD_PAUSE: Duration = Duration::from_millis(1);

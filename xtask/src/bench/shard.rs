@@ -34,6 +34,23 @@ for shard, lines in enumerate(groups):
         file.writelines(lines)
 "#;
 
+/// What the system alone takes: reads from a pipe and writes to files by turns, as large as those of
+/// windrow, no line looked at. The start of the interpreter counts, some hundredths of a second: of a
+/// short run it is the larger part.
+const BARE: &str = r#"
+import fcntl, os, sys
+folder, shards = sys.argv[1], int(sys.argv[2])
+flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+files = [os.open(f"{folder}/{shard}.txt", flags, 0o644) for shard in range(shards)]
+fcntl.fcntl(0, 1031, 1 << 20)  # F_SETPIPE_SZ
+buffer = memoryview(bytearray(256 << 10))
+turn = 0
+while got := os.readv(0, [buffer]):
+    for start in range(0, got, 64 << 10):
+        os.write(files[turn % shards], buffer[start:min(start + (64 << 10), got)])
+        turn += 1
+"#;
+
 /// By turns and not by hash, which awk has none of: less work.
 const AWK: &str = r#"{ print > (folder "/" (NR % shards) ".txt") }"#;
 
@@ -72,12 +89,22 @@ pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
     } else {
         println!("  note: no GNU parallel: apt-get install parallel");
     }
+    let mut floors = vec![Tool::Cat];
+    if found("python3") {
+        floors.insert(0, Tool::Bare);
+    }
     let (mut own, mut wide) = (Vec::new(), Vec::new());
+    let mut above = vec![Vec::new(); floors.len()];
     let mut ratios = vec![Vec::new(); others.len()];
     for _ in 0..bench.rounds {
         let one = cost(&Tool::Windrow(100), many)?;
+        for (tool, above) in floors.iter().zip(&mut above) {
+            above.push(one / cost(tool, many)?);
+        }
+        // Of as many lines, starts included, as in the runs of the others.
+        let same = cost(&Tool::Windrow(100), few)?;
         for (tool, ratios) in others.iter().zip(&mut ratios) {
-            ratios.push(cost(tool, few)? / one);
+            ratios.push(cost(tool, few)? / same);
         }
         wide.push(cost(&Tool::Windrow(100_000), many)?);
         own.push(one);
@@ -92,6 +119,13 @@ pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
         // Of a short run the start is a large part.
         (many == super::FULL.shard[0]).then_some(Target::Most(0.06)),
     )];
+    for (tool, above) in floors.iter().zip(above) {
+        let what = match tool {
+            Tool::Bare => "a bare loop of as large reads and writes of the same files",
+            _ => "`cat > file`",
+        };
+        rows.push(row(format!("the same, in CPU of {what}"), above, "x", None));
+    }
     for (tool, ratios) in others.iter().zip(ratios) {
         let (what, target) = match tool {
             Tool::Python => ("Python's mmh3, grouped in memory", Some(Target::Least(10.0))),
@@ -107,6 +141,8 @@ pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
 #[derive(Debug)]
 enum Tool {
     Windrow(u32),
+    Bare,
+    Cat,
     Python,
     Awk,
     Parallel,
@@ -125,9 +161,15 @@ impl Tool {
                 command.args(["shard", "--shards", &shards.to_string(), "-o"]).arg(folder);
                 command
             }
-            Self::Python => {
-                let mut command = named("python3", &["-c", PYTHON]);
+            Self::Python | Self::Bare => {
+                let script = if matches!(self, Self::Bare) { BARE } else { PYTHON };
+                let mut command = named("python3", &["-c", script]);
                 command.arg(folder).arg("100");
+                command
+            }
+            Self::Cat => {
+                let mut command = named("sh", &["-c", "exec cat > 0.txt"]);
+                command.current_dir(folder);
                 command
             }
             Self::Awk => {

@@ -12,7 +12,7 @@ use windrow_testkit::script::{Site, body_of};
 use windrow_testkit::{Step, wait};
 
 /// Formats that can be read back.
-pub(crate) const FORMATS: [&str; 2] = ["tar", "files"];
+pub(crate) const FORMATS: [&str; 6] = ["tar", "files", "parquet", "jsonl", "jsonl.zst", "warc"];
 
 fn cat(dest: &Path, name: &[u8]) -> Output {
     let mut command = windrow().arg("cat").arg(dest).arg("--").command();
@@ -97,7 +97,8 @@ fn a_lost_or_damaged_index_costs_time_only() {
 #[test]
 fn a_run_that_goes_on_is_found_in_as_it_grows() {
     let site = Site::numbered(50);
-    for format in FORMATS {
+    // A table is none before it is whole.
+    for format in FORMATS.into_iter().filter(|&format| format != "parquet") {
         let open = Arc::new(AtomicBool::new(false));
         let opened = Arc::clone(&open);
         let server = site.start_but(move |_, name| {

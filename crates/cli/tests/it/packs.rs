@@ -223,3 +223,75 @@ fn columns_are_chosen() {
         }
     }
 }
+
+/// What a line keeps of JSON that is inlined is JSON without its line breaks: `verify` compares that,
+/// and `cat` gives it.
+#[test]
+fn bodies_of_json_are_inlined() {
+    let place = Place::new();
+    let pretty = "{\r\n  \"a\": [1,\n 2],\n  \"b\": \"x\\ny\"\n}\n";
+    for (name, body) in
+        [("pretty", pretty), ("short", "[true]"), ("text", "{\"a\":"), ("bare", "7")]
+    {
+        std::fs::create_dir_all(place.at("tree")).expect("a folder");
+        place.file(&format!("tree/{name}"), body);
+    }
+    let server = windrow().serve_dir(&place.at("tree"));
+    for format in ["jsonl", "jsonl.zst"] {
+        let dest = place.at(format);
+        let get = windrow().get(&server.url, &dest).args(["--format", format, "--json-body"]);
+        get.run().complete(4);
+        verified(&dest);
+        let cat = windrow().arg("cat").arg(&dest).arg("pretty").run().expect(0);
+        assert_eq!(cat.stdout, pretty.replace(['\r', '\n'], " "));
+        let new = place.at(&format!("{format}-tar"));
+        windrow()
+            .arg("repack")
+            .arg(&dest)
+            .arg("-o")
+            .arg(&new)
+            .args(["--format", "tar"])
+            .run()
+            .expect(0);
+        verified(&new);
+    }
+    let lines =
+        std::fs::read_to_string(packs(&place.at("jsonl"), "jsonl").remove(0)).expect("lines");
+    for line in lines.lines() {
+        let row: Value = serde_json::from_str(line).expect("JSON");
+        match row["name"].as_str() {
+            Some("pretty") => assert_eq!(row["body"]["b"], "x\ny"),
+            Some("short") => assert_eq!(row["body"][0], true),
+            Some("bare") => assert_eq!(row["body"], 7),
+            _ => assert_eq!(row["body"], "{\"a\":"),
+        }
+    }
+}
+
+#[test]
+fn archives_tell_of_requests_and_no_secrets() {
+    const SCRIPT: &str = r#"
+import sys
+from warcio.archiveiterator import ArchiveIterator
+with open(sys.argv[1], "rb") as stream:
+    for record in ArchiveIterator(stream, check_digests="raise"):
+        if record.rec_type == "request":
+            headers = dict(record.http_headers.headers)
+            assert headers["Authorization"] == "***" and headers["X-Key"] == "***", headers
+            assert "windrow/" in headers["User-Agent"] and headers["Host"].startswith("127."), headers
+            print(record.http_headers.protocol, record.http_headers.statusline)
+        elif record.rec_type == "response":
+            assert record.rec_headers.get_header("WARC-Target-URI").startswith("http://127."), record
+"#;
+    let place = Place::new();
+    let server = windrow().serve(["--synthetic", "5", "--size", "10"]);
+    let get = windrow().get(&server.url, &place.at("out")).args(["--format", "warc"]);
+    let get = get.args(["--header", "Authorization: Bearer geheim", "--header", "X-Key: geheim"]);
+    get.args(["--cores", "1", "--get-path", "/get/{name}?token=geheim"]).run().complete(5);
+    let pack = packs(&place.at("out"), "warc.gz").remove(0);
+    let output = tool(Command::new("python3").args(["-c", SCRIPT]).arg(&pack));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.lines().filter(|line| line.starts_with("GET /get/o")).count(), 5, "{said}");
+    let text = tool(Command::new("zcat").arg(&pack)).stdout;
+    assert!(!text.windows(6).any(|word| word == b"geheim"));
+}

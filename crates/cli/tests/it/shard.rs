@@ -356,6 +356,13 @@ fn many_shards_with_few_descriptors() {
     fed(&call, &text).expect(0).says(["300,000 lines"]);
     assert_divided(&place, &text, 100_000);
     assert!(figure(&place, "max_rss_bytes") < 150 << 20, "{}", figure(&place, "max_rss_bytes"));
+
+    // All of them again, with memory for a few lines of each, and each of them due all the time.
+    let call = call.args(["--memory", "8MiB", "--flush-interval", "1ms"]);
+    fed(&call, &text).expect(0).says(["300,000 lines"]);
+    assert_divided(&place, &[&text[..], &text].concat(), 100_000);
+    assert!(figure(&place, "max_rss_bytes") < 100 << 20, "{}", figure(&place, "max_rss_bytes"));
+
     // And once more, with so few that hardly any can stay open.
     let limit = ["-c", "ulimit -n 16 && exec \"$@\"", "sh"].map(OsString::from);
     let call = shard(&place, 1000).under("sh", &limit);

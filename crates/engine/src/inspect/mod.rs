@@ -26,7 +26,7 @@ pub use extract::{Extracted, extract};
 pub use finding::{Finding, Kind};
 pub use glob::Glob;
 pub use list::{Listed, list};
-pub use read::{Reader, Take};
+pub use read::{Reader, Stored, Take};
 pub use status::{PackCount, Status, status};
 pub use verify::{Settings, Verdict, verify};
 

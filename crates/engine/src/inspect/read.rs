@@ -52,6 +52,21 @@ pub struct Reader {
     format: Format,
 }
 
+/// What the ledger says of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Number of the run.
+    pub run: u64,
+    /// Objects that are stored.
+    pub objects: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Objects that have no outcome.
+    pub pending: u64,
+    /// The process at work on it.
+    pub pid: Option<u32>,
+}
+
 /// Takes objects, one after the other: the pieces of a body, then what it is the body of.
 pub trait Take {
     /// Whether an object of this name is wanted.
@@ -94,6 +109,28 @@ impl Reader {
                 .why("--format null keeps nothing"));
         }
         Ok(Self { path: path.to_owned(), look, format })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the ledger says is there.
+    ///
+    /// # Errors
+    /// The run cannot be read.
+    pub fn stored(&self) -> Result<Stored, Error> {
+        let seen = Seen::new(&self.path)?;
+        let state = &seen.past.state;
+        let settled = state.stored.len() + state.skipped.len() + state.failures();
+        Ok(Stored {
+            run: seen.look.run.number().unwrap_or_default(),
+            objects: state.stored.len(),
+            bytes: state.bytes,
+            pending: seen.past.listed().saturating_sub(settled),
+            pid: seen.pid,
+        })
     }
 
     /// The form of its output.

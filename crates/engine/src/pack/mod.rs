@@ -7,6 +7,8 @@
 
 mod recorded;
 
+pub use crate::inspect::{Reader, Take};
+pub use crate::pipeline::{Writer, WriterOptions, Written};
 pub(crate) use recorded::Recorded;
 
 use columns::Columns;
@@ -24,7 +26,7 @@ use windrow_model::Ordinal;
 /// What is written down of an object beside its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Record<'a> {
-    /// Its name, as the source gave it: any bytes but none at all.
+    /// Its name, as the source gave it: any bytes.
     pub name: &'a [u8],
     /// Its position in the source.
     pub ordinal: Ordinal,
@@ -156,6 +158,12 @@ pub trait Encode: std::fmt::Debug + Send {
         body: &mut dyn Content,
         out: &mut dyn Out,
     ) -> io::Result<(u64, bool)>;
+
+    /// CRC32C of the last record's body as a reader gets it, where that is not the body as it was
+    /// given; its length is always the same.
+    fn altered(&self) -> Option<u32> {
+        None
+    }
 
     /// Makes complete what was added.
     ///

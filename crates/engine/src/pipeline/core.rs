@@ -21,7 +21,7 @@ use hdrhistogram::Histogram;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_local};
 use windrow_model::limits::STOP_GRACE;
@@ -113,6 +113,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         kept: Kept::default(),
         compressed: plan.compressed,
         wants_meta: plan.format.wants_meta(&plan.pack),
+        notes: Vec::new(),
+        wall: wall(Instant::now()),
         route,
         report: Arc::clone(&report),
         core: index,
@@ -218,6 +220,12 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     }
     let latency = std::mem::replace(&mut worker.latency, latency_histogram());
     Ok(Done { latency, pending })
+}
+
+/// A moment, and its milliseconds since 1970 by the clock of the system.
+pub(super) fn wall(now: Instant) -> (Instant, u64) {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (now, u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Fills the desk from the queue.

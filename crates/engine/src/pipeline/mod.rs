@@ -16,15 +16,19 @@ mod known;
 mod plan;
 mod record;
 mod redirect;
+mod repack;
 mod roster;
 mod site;
 mod survey;
 mod time;
 mod worker;
+mod writing;
 
 pub use crate::sink::{Format, ShardSize};
 pub use plan::{MaxFailures, Only, Plan, Server, Source};
+pub use repack::{Repacked, repack};
 pub use survey::{Preview, Survey, preview};
+pub use writing::{Writer, WriterOptions, Written};
 
 use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};

@@ -21,6 +21,12 @@ use windrow_model::limits::{
 use windrow_model::url::Url;
 use windrow_model::{Error, FailureClass};
 
+/// When a pack is full, unless somebody says otherwise.
+pub(super) const SHARD_SIZE: ShardSize = ShardSize { objects: 10_000, bytes: 256 << 20 };
+
+/// Memory for bodies and buffers in bytes, unless somebody says otherwise.
+pub(super) const MEMORY: u64 = 256 << 20;
+
 /// What a run is to do. [`Plan::new`] has the defaults of the command line.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -182,7 +188,7 @@ impl Plan {
             source: source.into(),
             dest: dest.into(),
             format,
-            shard_size: ShardSize { objects: 10_000, bytes: 256 << 20 },
+            shard_size: SHARD_SIZE,
             division: None,
             pack: PackOptions::default(),
             cores: 0,
@@ -197,7 +203,7 @@ impl Plan {
             },
             hedge: true,
             connect_timeout: Duration::from_secs(10),
-            memory: 256 << 20,
+            memory: MEMORY,
             max_object_size: OBJECT_BYTES,
             network: NetworkOptions::default(),
             rate: None,
@@ -238,7 +244,7 @@ impl Plan {
         if self.cores == 0 {
             self.cores = crate::rt::machine::cores();
         }
-        self.check_division()?;
+        check_division(self.division.as_ref(), self.format, self.memory)?;
         bounds("--cores", self.cores, 1024)?;
         bounds("--pipeline", self.pipeline, PIPELINE_DEPTH)?;
         let connections = match self.concurrency {
@@ -265,19 +271,10 @@ impl Plan {
         }
         let room = files.saturating_sub(fixed(self.cores));
         let share = room / 4 / self.cores;
-        let taken = match self.format {
-            Format::Files => {
-                self.directories = DIRECTORY_HANDLES.min(share);
-                // Beside each file its directory may be held.
-                self.held_files = (2 * share / (HELD_BATCHES * 2)).clamp(1, *HELD_FILES.end());
-                self.directories + self.held_files * HELD_BATCHES * 2
-            }
-            Format::Null => 0,
-            _ => {
-                self.held_packs = share.clamp(1, COMMIT_PACKS);
-                self.held_packs + self.lanes()
-            }
-        };
+        let held = Held::of(self.format, share, self.lanes());
+        let taken = held.files;
+        self.directories = held.directories;
+        (self.held_files, self.held_packs) = (held.held_files, held.held_packs);
         // A connection and the file that a large body on it goes to.
         let room = room.saturating_sub(self.cores * taken) / 2;
         if room < self.cores {
@@ -296,29 +293,6 @@ impl Plan {
     fn lanes(&self) -> usize {
         let shards = self.division.as_ref().map_or(1, |division| division.shards as usize);
         shards.div_ceil(self.cores)
-    }
-
-    fn check_division(&self) -> Result<(), Error> {
-        let Some(Division { shards, .. }) = self.division else { return Ok(()) };
-        if shards == 0 || shards > GET_SHARDS {
-            return Err(Error::usage("--shards", format!("must be 1 to {GET_SHARDS}")));
-        }
-        if self.format.packs().is_none() {
-            let what = format!("format {} has no packs", self.format.name());
-            return Err(Error::usage("--shards", what).hint("add --format jsonl or another"));
-        }
-        let each = (self.format.encoder_bytes() + SHARD_BLOCK_BYTES) as u64;
-        let need = u64::from(shards) * each;
-        if need > self.memory {
-            let what = format!("{shards} packs at once take {} MiB", need >> 20);
-            let hint = format!(
-                "--memory {}MiB, or at most {} shards; --format jsonl takes the least",
-                (need >> 20) + 1,
-                self.memory / each
-            );
-            return Err(Error::usage("--shards", what).hint(hint));
-        }
-        Ok(())
     }
 
     /// The source, for people and for the run's file.
@@ -386,8 +360,13 @@ impl Plan {
 
     /// Size of the blocks in which packs are written: an eighth of the memory for all of them.
     pub(super) fn block_bytes(&self) -> usize {
-        let blocks = PACK_BLOCKS - 1 + self.lanes();
-        let share = self.memory / 8 / (self.cores * blocks) as u64;
+        Self::block_bytes_of(self.memory, self.cores, self.lanes())
+    }
+
+    /// The same for so many cores that have so many packs open each.
+    pub(super) fn block_bytes_of(memory: u64, cores: usize, lanes: usize) -> usize {
+        let blocks = PACK_BLOCKS - 1 + lanes;
+        let share = memory / 8 / (cores * blocks) as u64;
         let least =
             if blocks > PACK_BLOCKS { SHARD_BLOCK_BYTES } else { *PACK_BLOCK_BYTES.start() };
         usize::try_from(share).unwrap_or(usize::MAX).clamp(least, *PACK_BLOCK_BYTES.end())
@@ -402,6 +381,65 @@ impl Plan {
     /// Bytes of all bodies that one core has in memory; what comes beyond goes to disk, too.
     pub(super) fn bodies_bytes(&self) -> usize {
         usize::try_from(self.memory / 2 / self.cores as u64).unwrap_or(usize::MAX)
+    }
+}
+
+/// Whether there can be that many packs at once.
+pub(super) fn check_division(
+    division: Option<&Division>,
+    format: Format,
+    memory: u64,
+) -> Result<(), Error> {
+    let Some(&Division { shards, .. }) = division else { return Ok(()) };
+    if shards == 0 || shards > GET_SHARDS {
+        return Err(Error::usage("--shards", format!("must be 1 to {GET_SHARDS}")));
+    }
+    if format.packs().is_none() {
+        let what = format!("format {} has no packs", format.name());
+        return Err(Error::usage("--shards", what).hint("add --format jsonl or another"));
+    }
+    let each = (format.encoder_bytes() + SHARD_BLOCK_BYTES) as u64;
+    let need = u64::from(shards) * each;
+    if need > memory {
+        let what = format!("{shards} packs at once take {} MiB", need >> 20);
+        let hint = format!(
+            "--memory {}MiB, or at most {} shards; --format jsonl takes the least",
+            (need >> 20) + 1,
+            memory / each
+        );
+        return Err(Error::usage("--shards", what).hint(hint));
+    }
+    Ok(())
+}
+
+/// Files that the output holds open, on one core.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) directories: usize,
+    pub(super) held_files: usize,
+    pub(super) held_packs: usize,
+    /// All of them.
+    pub(super) files: usize,
+}
+
+impl Held {
+    /// Of a share of the files that may be open; so many packs are written at once.
+    pub(super) fn of(format: Format, share: usize, lanes: usize) -> Self {
+        let mut held = Self { directories: 0, held_files: 1, held_packs: 1, files: 0 };
+        match format {
+            Format::Files => {
+                held.directories = DIRECTORY_HANDLES.min(share);
+                // Beside each file its directory may be held.
+                held.held_files = (2 * share / (HELD_BATCHES * 2)).clamp(1, *HELD_FILES.end());
+                held.files = held.directories + held.held_files * HELD_BATCHES * 2;
+            }
+            Format::Null => {}
+            _ => {
+                held.held_packs = share.clamp(1, COMMIT_PACKS);
+                held.files = held.held_packs + lanes;
+            }
+        }
+        held
     }
 }
 

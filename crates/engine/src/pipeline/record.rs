@@ -109,6 +109,33 @@ impl Record {
         Ok(Self { dest, run: own, past, format, cores, urls, opened: OnceLock::new() })
     }
 
+    /// The record of a destination that a program writes; goes on with what is there if that is the
+    /// same run.
+    ///
+    /// # Errors
+    /// The destination holds another run, or one whose ledger is damaged.
+    pub(super) fn take_up(
+        dest: Arc<Destination>,
+        mut run: RunFile,
+        format: Format,
+        fresh: bool,
+    ) -> Result<Self, Error> {
+        let past = match dest.earlier().filter(|_| !fresh) {
+            None => None,
+            Some(earlier) => {
+                if let Some(difference) = run.difference(earlier) {
+                    let subject = dest.path().display().to_string();
+                    let error = Error::usage(subject, "holds an earlier run").why(difference);
+                    return Err(error.hint("choose another directory, or add --fresh"));
+                }
+                run.run.clone_from(&earlier.run);
+                let number = earlier.number().unwrap_or_default();
+                Some(ledger::load(&*dest.disk(), number, &|_| RoaringTreemap::new())?)
+            }
+        };
+        Ok(Self { dest, run, past, format, cores: 1, urls: None, opened: OnceLock::new() })
+    }
+
     /// What earlier processes did; `None` where this is the first.
     pub(super) fn past(&self) -> Option<&Past> {
         self.past.as_ref()
@@ -248,6 +275,13 @@ impl Record {
         opened.failures.record(Failed { ordinal, name, url: &url, line, attempts, failure })
     }
 
+    /// Appends the address of an object, secrets cut, where all are at one server.
+    pub(super) fn url_into(&self, name: &[u8], url: &mut String) {
+        if let Some(urls) = &self.urls {
+            urls.url_into(name, url);
+        }
+    }
+
     /// Hands the lines of failures to the disk.
     ///
     /// # Errors
@@ -297,10 +331,18 @@ impl Urls {
     }
 
     fn url(&self, name: &[u8]) -> String {
-        let mut url = self.before.clone().into_bytes();
-        percent::encode_into(name, &self.keep, &mut url);
-        url.extend_from_slice(self.behind.as_bytes());
-        String::from_utf8_lossy(&url).into_owned()
+        let mut url = String::new();
+        self.url_into(name, &mut url);
+        url
+    }
+
+    fn url_into(&self, name: &[u8], url: &mut String) {
+        let mut bytes = std::mem::take(url).into_bytes();
+        bytes.extend_from_slice(self.before.as_bytes());
+        percent::encode_into(name, &self.keep, &mut bytes);
+        bytes.extend_from_slice(self.behind.as_bytes());
+        // What is encoded is ASCII.
+        *url = String::from_utf8(bytes).unwrap_or_default();
     }
 }
 
@@ -358,17 +400,8 @@ fn run_file(plan: &Plan) -> RunFile {
     if let Some(Division { shards, by }) = &plan.division {
         details.push(("shards", format!("{shards} by {by}")));
     }
-    let time = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos());
-    let seed = [time.to_le_bytes(), u128::from(std::process::id()).to_le_bytes()].concat();
-    RunFile {
-        version: 2,
-        run: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed)),
-        format: plan.format.name().to_owned(),
-        source: plan.source(),
-        details: details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-    }
+    let details = details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    RunFile::new(plan.format, plan.source(), details)
 }
 
 /// A path whose query, which may hold a secret, is only told apart from others.

@@ -19,6 +19,8 @@ pub(super) struct Here {
     pub(super) target: Rc<Target>,
     /// Requests with what the user has sent along.
     pub(super) template: Template,
+    /// Requests as they are written down, without secrets, where they are.
+    pub(super) shown: Option<Template>,
     /// Requests without.
     pub(super) bare: Template,
     /// Links that have a connection, or try to have one.
@@ -108,7 +110,7 @@ impl Sites {
         origins: Arc<Origins>,
         network: Arc<Network>,
     ) -> Result<Self, Error> {
-        template("localhost", plan, true, None)?;
+        template("localhost", plan, Own::Sent, None)?;
         Ok(Self { origins, network, plan: Arc::clone(plan) })
     }
 
@@ -126,7 +128,8 @@ impl Sites {
         };
         let target = Target::new(Arc::clone(&self.network), key.origin.clone(), trust);
         let made = |own| {
-            let made = template(&authority, &self.plan, own, target.proxy_header());
+            let proxy = target.proxy_header().filter(|_| own != Own::Shown);
+            let made = template(&authority, &self.plan, own, proxy);
             let made = made.expect("tried with another host");
             match target.absolute_form() {
                 Some(front) => made.absolute(front),
@@ -135,8 +138,9 @@ impl Sites {
         };
         let here = Here {
             // What is the user's is for servers that the user named.
-            template: made(key.named_by == NamedBy::Source),
-            bare: made(false),
+            template: made(if key.named_by == NamedBy::Source { Own::Sent } else { Own::Kept }),
+            bare: made(Own::Kept),
+            shown: self.plan.format.wants_requests().then(|| made(Own::Shown)),
             target: Rc::new(target),
             links: 0,
             http2: match key.origin.scheme {
@@ -166,12 +170,21 @@ impl Sites {
     }
 }
 
-/// Requests to a server; `own` is whether with what the user has sent along, `proxy` what a proxy
-/// on the way wants to see.
+/// What becomes of the header lines that the user has sent along, and that may be secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Sent,
+    /// To a server that the user did not name.
+    Kept,
+    /// For people: their names.
+    Shown,
+}
+
+/// Requests to a server; `proxy` is what a proxy on the way wants to see.
 fn template(
     authority: &str,
     plan: &Plan,
-    own: bool,
+    own: Own,
     proxy: Option<(&str, &str)>,
 ) -> Result<Template, Error> {
     let coding = if plan.compressed { coding::accept() } else { "identity" };
@@ -182,10 +195,11 @@ fn template(
     ];
     // Who windrow is, is no secret.
     let agent = |name: &str| name.eq_ignore_ascii_case("user-agent");
-    let theirs = || plan.headers.iter().filter(|(name, _)| own || agent(name));
+    let theirs = || plan.headers.iter().filter(|(name, _)| own != Own::Kept || agent(name));
     let given = |name: &str| theirs().any(|(own, _)| own.eq_ignore_ascii_case(name));
     let ours = ours.into_iter().filter(|(name, _)| !given(name));
-    let theirs = theirs().map(|(name, value)| (name.as_str(), value.as_str()));
+    let value = |name: &str, value| if own == Own::Shown && !agent(name) { "***" } else { value };
+    let theirs = theirs().map(|(name, text)| (name.as_str(), value(name, text.as_str())));
     Template::new(authority, ours.chain(theirs).chain(proxy)).map_err(|name| {
         Error::usage(format!("--header '{name}'"), "not a header line")
             .why("a name is letters, digits and `-`; a value has no control characters")

@@ -117,6 +117,11 @@ pub(super) struct Worker {
     pub(super) compressed: bool,
     /// Whether the sink wants to know more of answers than their bodies.
     pub(super) wants_meta: bool,
+    /// Memory for what is written down of answers.
+    #[expect(clippy::vec_box, reason = "they go into flights and come back as they are")]
+    pub(super) notes: Vec<Box<Extra>>,
+    /// A moment, and its milliseconds since 1970.
+    pub(super) wall: (Instant, u64),
     /// Address of an object, where all are at one server.
     pub(super) route: Option<Route>,
     pub(super) report: Arc<Report>,
@@ -204,6 +209,7 @@ impl Worker {
     /// What is to be done once in a while.
     pub(super) fn tend(&mut self, now: Instant) {
         self.now = now;
+        self.wall = super::core::wall(now);
         if self.control.stopping() && !self.board.stopped() {
             self.board.stop();
             self.wake_all();
@@ -495,7 +501,7 @@ impl Worker {
                     self.wake();
                 }
                 let meta = self.described(site, &ticket, extra);
-                return self.deliver(site, ticket, sent, whole, body, meta.as_deref());
+                return self.deliver(site, ticket, sent, whole, body, meta);
             }
             Ok((errand, flight)) => self.flights.first(errand, flight),
             Err(id) => id,
@@ -538,7 +544,7 @@ impl Worker {
         match self.judged(site, errand, sent, result, hop) {
             Some(ticket) => {
                 let meta = self.described(site, &ticket, extra);
-                self.deliver(site, ticket, sent, whole, body, meta.as_deref());
+                self.deliver(site, ticket, sent, whole, body, meta);
             }
             None => self.bodies.recycle(body),
         }

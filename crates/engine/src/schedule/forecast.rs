@@ -8,8 +8,8 @@
 //! The estimate follows what the schedule does: objects are taken in list order, but of the next
 //! `ahead` of them the one with the earliest deadline goes first, and one that expired takes no
 //! time. That order does not depend on the rate, so one walk over the blocks gives both: what a rate
-//! leaves, and the rate that leaves nothing. The estimate is good to 2 % of the list and half of
-//! `ahead`, or two blocks if that is more.
+//! leaves, and the rate that leaves nothing. The estimate is good to 2 % of the list, half of `ahead`
+//! (or two blocks if that is more), and one block.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

@@ -15,7 +15,8 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use windrow_model::limits::{
-    SHARD_LINE_BYTES, SHARD_MEMORY, SHARD_MEMORY_LEAST, SHARD_PAUSE, SHARD_READ_BYTES, SHARDS,
+    SHARD_FLUSH_REST, SHARD_FLUSH_SHARE, SHARD_LINE_BYTES, SHARD_MEMORY, SHARD_MEMORY_LEAST,
+    SHARD_PAUSE, SHARD_READ_BYTES, SHARDS,
 };
 use windrow_model::{Error, Exit};
 
@@ -163,6 +164,7 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Ended, Error> {
         out: Out { groups: Groups::new(names.count(), plan.memory), files, names, spool: None },
         buffer: vec![0; SHARD_READ_BYTES],
         interval: plan.flush_interval,
+        rest: Duration::ZERO,
         due: None,
         unfinished: false,
         watch,
@@ -199,6 +201,8 @@ struct Run<'w> {
     out: Out,
     buffer: Vec<u8>,
     interval: Duration,
+    /// No flush sooner than that after the last, because of how long it took.
+    rest: Duration,
     /// When lines that wait are to be written.
     due: Option<Instant>,
     unfinished: bool,
@@ -231,8 +235,10 @@ impl Run<'_> {
             if let Some(due) = self.due {
                 let left = due.saturating_duration_since(Instant::now());
                 if left.is_zero() {
+                    let began = Instant::now();
                     self.out.flush()?;
                     self.due = None;
+                    self.rest = (SHARD_FLUSH_SHARE * began.elapsed()).min(SHARD_FLUSH_REST);
                 } else {
                     limit = Some(left);
                 }
@@ -244,7 +250,7 @@ impl Run<'_> {
                 Got::Bytes(read) => {
                     self.sharder.feed(&self.buffer[..read], &mut self.out)?;
                     if self.due.is_none() {
-                        self.due = Instant::now().checked_add(self.interval);
+                        self.due = Instant::now().checked_add(self.interval.max(self.rest));
                     }
                     if reader.is_live() && read < SHARD_READ_BYTES / 4 {
                         // Somebody writes in small pieces: one read for many of them.

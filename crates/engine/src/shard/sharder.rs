@@ -1,7 +1,7 @@
 //! Bytes become lines, and lines get their shard. No I/O.
 
 use super::key::{Key, Unmatched, is_json};
-use crate::content::murmur3::{Murmur3, murmur3_32};
+use crate::content::murmur3::{Murmur3, murmur3_32, murmur3_line};
 use windrow_model::limits::SHARD_LINE_BYTES;
 
 /// Where a line belongs.
@@ -121,15 +121,17 @@ impl Sharder {
         let mut start = 0;
         if self.key == Key::Line && !self.json {
             // The same as below, for what is nearly always asked for.
-            let (shards, mut lines) = (self.shards, 0);
-            for at in memchr::memchr_iter(b'\n', rest) {
-                let shard = murmur3_32(&rest[start..at]) % shards;
+            let (remainder, mut lines) = (Remainder::by(self.shards), 0);
+            // So that a long line whose end is not there is not hashed in vain.
+            let end = memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1);
+            while let Some((len, hash)) = murmur3_line(&rest[start..end]) {
+                let (line, next) = (&rest[start..=start + len], start + len + 1);
                 lines += 1;
-                if let Err(error) = out.line(Place::Shard(shard), &rest[start..=at]) {
+                if let Err(error) = out.line(Place::Shard(remainder.of(hash)), line) {
                     self.count.lines += lines;
                     return Err(error);
                 }
-                start = at + 1;
+                start = next;
             }
             self.count.lines += lines;
         } else {
@@ -247,6 +249,27 @@ impl Sharder {
     }
 }
 
+/// `% divisor` by two multiplications, which is exact for 32 bits (Lemire, Kaser, Kurz, "Faster
+/// Remainder by Direct Computation", 2019).
+#[derive(Clone, Copy)]
+struct Remainder {
+    divisor: u32,
+    /// 2^64 / divisor, rounded up; 0 stands for 2^64.
+    inverse: u64,
+}
+
+impl Remainder {
+    fn by(divisor: u32) -> Self {
+        Self { divisor, inverse: (u64::MAX / u64::from(divisor)).wrapping_add(1) }
+    }
+
+    #[inline(always)]
+    fn of(self, number: u32) -> u32 {
+        let fraction = self.inverse.wrapping_mul(u64::from(number));
+        ((u128::from(fraction) * u128::from(self.divisor)) >> 64) as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,6 +340,21 @@ mod tests {
             prop_assert_eq!(count.lines, expected.len() as u64);
             prop_assert_eq!((count.bytes, count.unmatched()), (text.len() as u64, 0));
             prop_assert_eq!(taken.lines, expected.iter().map(with_end).collect::<Vec<_>>());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn remainders_are_exact(
+            divisor in prop_oneof![1_u32..=100_000, 1..=u32::MAX],
+            number in prop_oneof![any::<u32>(), 0_u32..10, u32::MAX - 10..=u32::MAX],
+        ) {
+            let remainder = Remainder::by(divisor);
+            // Where an error of rounding would show first.
+            let edge = number - number % divisor;
+            for number in [number, edge, edge.saturating_sub(1), edge.saturating_add(divisor - 1)] {
+                prop_assert_eq!(remainder.of(number), number % divisor);
+            }
         }
     }
 

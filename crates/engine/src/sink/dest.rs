@@ -7,7 +7,7 @@ use crate::disk::{Dir, Disk, Real, Synced, write_whole};
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -43,10 +43,20 @@ pub struct RunFile {
     /// Where the objects come from.
     pub source: String,
     /// What else decides which objects those are, and what becomes of them.
-    pub details: std::collections::BTreeMap<String, String>,
+    pub details: BTreeMap<String, String>,
 }
 
 impl RunFile {
+    /// A run that was never there before.
+    pub fn new(format: Format, source: String, details: BTreeMap<String, String>) -> Self {
+        let time = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos());
+        let seed = [time.to_le_bytes(), u128::from(std::process::id()).to_le_bytes()].concat();
+        let run = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&seed));
+        Self { version: 2, run, format: format.name().to_owned(), source, details }
+    }
+
     /// The run's number.
     pub fn number(&self) -> Option<u64> {
         u64::from_str_radix(&self.run, 16).ok()

@@ -96,6 +96,11 @@ impl Format {
         }
     }
 
+    /// Whether its packs tell of requests too.
+    pub fn wants_requests(self) -> bool {
+        self == Self::Warc
+    }
+
     /// The place of what begins at a byte where a record was committed, if it can be told.
     pub(crate) fn place_at(self, offset: u64) -> Option<u64> {
         match self {

@@ -16,7 +16,7 @@ use std::io;
 use std::time::{Duration, Instant};
 use windrow_model::limits::{
     FAILURES_AT_ONCE, HAND_OBJECTS, HAND_OVER, REDO_PART, SHARD_HAND_OBJECTS, WHOLE_PACK_OBJECTS,
-    WHOLE_PACK_PART,
+    WHOLE_PACK_PART, WHOLE_PACK_TIME,
 };
 use windrow_model::{Error, FailedObject, Failure, FailureClass, Ordinal, Place, Receipt};
 
@@ -39,6 +39,8 @@ pub(super) struct RecordSink {
     taken: u64,
     failures: Vec<FailedObject>,
     clock: CommitClock,
+    /// An error left half a record in the open pack.
+    torn: bool,
     gather: Gather,
     stats: Stats,
 }
@@ -79,6 +81,7 @@ impl RecordSink {
             taken: 0,
             failures: Vec::new(),
             clock: CommitClock::new(manner.commit_interval),
+            torn: false,
             gather: Gather::new(manner.owner, manner.lanes as usize),
             stats: Stats::default(),
         }
@@ -99,7 +102,7 @@ impl RecordSink {
             }
         }
         let sum = crc32c::crc32c(name);
-        let (sum, content): (u32, &mut dyn Content) = match &mut body {
+        let (mut sum, content): (u32, &mut dyn Content) = match &mut body {
             Body::Bytes(body) => (crc32c::crc32c_append(sum, body), body),
             Body::Spool(spool) => {
                 let len = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -107,7 +110,22 @@ impl RecordSink {
             }
         };
         let record = Record { name, ordinal, meta };
-        let (offset, complete) = self.put(|encoder, out| encoder.record(&record, content, out))?;
+        let before = self.packs.len();
+        let added = self.put(|encoder, out| encoder.record(&record, content, out));
+        if added.is_err() && self.packs.len() != before {
+            // Nothing may follow half a record.
+            self.torn = true;
+        }
+        let (offset, complete) = match added {
+            Err(SinkError::Object(failure)) if self.torn => {
+                return Err(SinkError::Run(Error::environment("pack", failure.detail)));
+            }
+            added => added?,
+        };
+        if let Some(body) = self.encoder.altered() {
+            let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+            sum = crc32c::crc32c_combine(crc32c::crc32c(name), body, len);
+        }
         self.pending.push(Pending { ordinal, bytes, check: sum.to_le_bytes() });
         self.pending_bytes += bytes + name.len() as u64;
         self.stats.stored(bytes);
@@ -132,10 +150,13 @@ impl RecordSink {
     pub(super) fn hand_over_in_time(&mut self, now: Instant) -> Result<(), Error> {
         let began = *self.began.get_or_insert(now);
         let part = (now.saturating_duration_since(began) / 100).max(HAND_OVER);
-        if !self.pending.is_empty()
-            && now.saturating_duration_since(*self.waiting.get_or_insert(now)) >= part
-        {
-            self.frame()?;
+        if !self.pending.is_empty() {
+            let waited = now.saturating_duration_since(*self.waiting.get_or_insert(now));
+            match self.manner.whole {
+                true if waited >= part.max(WHOLE_PACK_TIME) => self.seal()?,
+                false if waited >= part => self.frame()?,
+                _ => {}
+            }
         }
         // A write for each of many packs is not to be had five times a second.
         let patience = if self.manner.lanes > 1 { part } else { HAND_OVER };
@@ -182,7 +203,7 @@ impl RecordSink {
 
     /// Ends the frame, where records wait for that.
     fn frame(&mut self) -> Result<(), Error> {
-        if self.manner.whole || self.pending.is_empty() {
+        if self.manner.whole || self.pending.is_empty() || self.torn {
             return Ok(());
         }
         self.put(|encoder, out| encoder.frame(out)).map_err(run)?;
@@ -190,7 +211,7 @@ impl RecordSink {
     }
 
     fn seal(&mut self) -> Result<(), Error> {
-        if !self.packs.is_open() {
+        if !self.packs.is_open() || self.torn {
             return Ok(());
         }
         self.put(|encoder, out| encoder.frame(out).and_then(|()| encoder.end(out))).map_err(run)?;
@@ -234,6 +255,10 @@ impl RecordSink {
     /// Ends every pack that is this one's to write.
     pub(super) fn end(&mut self) -> Result<(), Error> {
         self.hand_over_failures()?;
+        if self.torn {
+            // What is recorded of it is whole, and the next process goes on behind that.
+            return Ok(());
+        }
         // What earlier processes left open is ended too.
         while self.packs.adopt()? {
             self.seal()?;

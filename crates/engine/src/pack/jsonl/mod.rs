@@ -52,6 +52,8 @@ pub struct Jsonl {
     columns: Columns,
     json_body: bool,
     line: Vec<u8>,
+    /// CRC32C of the last body, where it lost its line breaks.
+    flat: Option<u32>,
 }
 
 /// How a body is written.
@@ -65,7 +67,7 @@ enum Shape {
 impl Jsonl {
     /// Lines with these columns; with `json_body`, bodies that are JSON stand there as such.
     pub fn new(columns: Columns, json_body: bool) -> Self {
-        Self { columns, json_body, line: Vec::new() }
+        Self { columns, json_body, line: Vec::new(), flat: None }
     }
 
     /// Looks at a body: how it is to be written, and its digest where that is a column.
@@ -187,6 +189,7 @@ impl Jsonl {
         if shape != Shape::Json {
             self.line.push(b'"');
         }
+        let mut sum = 0;
         let line = &mut self.line;
         let mut base64 = Base64Encoder::default();
         body.pieces(&mut |piece| {
@@ -194,7 +197,11 @@ impl Jsonl {
                 match shape {
                     Shape::Text => escape(step, line),
                     Shape::Base64 => base64.push(step, line),
-                    Shape::Json => flat(step, line),
+                    Shape::Json => {
+                        let from = line.len();
+                        flat(step, line);
+                        sum = crc32c::crc32c_append(sum, &line[from..]);
+                    }
                 }
                 if line.len() >= PACK_PIECE_BYTES {
                     out.put(line)?;
@@ -204,6 +211,8 @@ impl Jsonl {
             Ok(())
         })?;
         base64.finish(line);
+        self.flat = (shape == Shape::Json).then_some(sum);
+        let line = &mut self.line;
         if shape != Shape::Json {
             line.push(b'"');
         }
@@ -220,6 +229,7 @@ impl Encode for Jsonl {
     ) -> io::Result<(u64, bool)> {
         let place = out.at();
         let (shape, sha256) = self.look(body)?;
+        self.flat = None;
         self.line.clear();
         self.head(record, body.len(), sha256);
         if self.columns.has(Column::Body) {
@@ -230,6 +240,10 @@ impl Encode for Jsonl {
         self.line.extend_from_slice(b"}\n");
         out.put(&self.line)?;
         Ok((place, true))
+    }
+
+    fn altered(&self) -> Option<u32> {
+        self.flat
     }
 }
 

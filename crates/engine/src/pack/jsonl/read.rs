@@ -387,8 +387,7 @@ impl<S: Stream> Decode for Lines<S> {
         let place = self.stream.place()?;
         let wanted = body.is_some();
         let line = self.line(&mut |piece| body.as_mut().map_or(Ok(()), |body| body(piece)))?;
-        let name = line.name.filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| damage("a line without a name"))?;
+        let name = line.name.ok_or_else(|| damage("a line without a name"))?;
         let bytes = match (line.body, line.size) {
             (None, _) if wanted => return Err(damage("a line without a body")),
             (None, size) => size.unwrap_or(0),

@@ -6,7 +6,7 @@ use crate::pack::{Out, ReadAt};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use std::fmt;
 use std::io;
-use windrow_model::limits::PACK_PIECE_BYTES;
+use windrow_model::limits::{PACK_PIECE_BYTES, WARC_SMALL_BYTES};
 
 /// No name, no date, no operating system, so that the same records give the same bytes.
 const HEADER: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
@@ -20,7 +20,9 @@ const RESERVED: u8 = 0b1110_0000;
 
 /// Writes one member after the other.
 pub(super) struct Writer {
-    compress: Compress,
+    /// For large records, and for small ones.
+    compress: [Compress; 2],
+    small: bool,
     crc: crc32fast::Hasher,
     size: u32,
     buffer: Vec<u8>,
@@ -36,7 +38,9 @@ impl fmt::Debug for Writer {
 impl Writer {
     pub(super) fn new(level: u32) -> Self {
         Self {
-            compress: Compress::new(Compression::new(level), false),
+            compress: [level, level.min(1)]
+                .map(|level| Compress::new(Compression::new(level), false)),
+            small: false,
             crc: crc32fast::Hasher::new(),
             size: 0,
             buffer: vec![0; PACK_PIECE_BYTES],
@@ -44,9 +48,11 @@ impl Writer {
         }
     }
 
-    /// Begins a member; one that did not end is forgotten.
-    pub(super) fn begin(&mut self) {
-        self.compress.reset();
+    /// Begins a member of about so many bytes; one that did not end is forgotten.
+    pub(super) fn begin(&mut self, bytes: u64) {
+        // Making trees of codes for so little costs half of the time, and they do not pay.
+        self.small = bytes < WARC_SMALL_BYTES;
+        self.compress[usize::from(self.small)].reset();
         self.crc.reset();
         self.size = 0;
         self.buffer[..HEADER.len()].copy_from_slice(&HEADER);
@@ -84,11 +90,12 @@ impl Writer {
             out.put(&self.buffer)?;
             self.used = 0;
         }
-        let (read, written) = (self.compress.total_in(), self.compress.total_out());
-        let status = self.compress.compress(bytes, &mut self.buffer[self.used..], flush);
+        let compress = &mut self.compress[usize::from(self.small)];
+        let (read, written) = (compress.total_in(), compress.total_out());
+        let status = compress.compress(bytes, &mut self.buffer[self.used..], flush);
         let status = status.map_err(io::Error::other)?;
-        self.used += (self.compress.total_out() - written) as usize;
-        let read = (self.compress.total_in() - read) as usize;
+        self.used += (compress.total_out() - written) as usize;
+        let read = (compress.total_in() - read) as usize;
         Ok((read, status == Status::StreamEnd))
     }
 }

@@ -114,7 +114,8 @@ impl Warc {
         head.extend_from_slice(b"\r\nContent-Length: ");
         decimal(says.bytes, head);
         head.extend_from_slice(b"\r\n\r\n");
-        self.gzip.begin();
+        let bytes = head.len() as u64 + says.bytes;
+        self.gzip.begin(bytes);
         self.gzip.write(head, out)
     }
 

@@ -95,7 +95,8 @@ impl<R: ReadAt> Warcs<R> {
             } else if is("Content-Type") {
                 head.http = value.starts_with(b"application/http");
             } else if is("Content-Length") {
-                let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                let length =
+                    std::str::from_utf8(value.trim_ascii()).ok().and_then(|text| text.parse().ok());
                 head.bytes = length.ok_or_else(|| damage("a record of no length"))?;
                 told = true;
             }
@@ -143,14 +144,15 @@ impl<R: ReadAt> Warcs<R> {
         })?;
         let (mut name, mut ordinal) = (None, None);
         for line in block.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii) {
-            if let Some(value) = line.strip_prefix(b"name: ") {
-                name = percent::decode(value);
-            } else if let Some(value) = line.strip_prefix(b"ordinal: ") {
-                ordinal = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            if let Some(value) = line.strip_prefix(b"name:") {
+                name = percent::decode(value.trim_ascii());
+            } else if let Some(value) = line.strip_prefix(b"ordinal:") {
+                ordinal =
+                    std::str::from_utf8(value.trim_ascii()).ok().and_then(|text| text.parse().ok());
             }
         }
         let wrong = || damage("metadata without name or ordinal");
-        let name = name.filter(|name| !name.is_empty()).ok_or_else(wrong)?;
+        let name = name.ok_or_else(wrong)?;
         Ok((name, ordinal.ok_or_else(wrong)?))
     }
 }

@@ -147,7 +147,7 @@ fn files_have_identifiers_of_their_own() {
 fn gzip(text: &str) -> Vec<u8> {
     let mut gzip = member::Writer::new(6);
     let mut out = Vec::new();
-    gzip.begin();
+    gzip.begin(text.len() as u64);
     gzip.write(text.as_bytes(), &mut out).unwrap();
     gzip.end(&mut out).unwrap();
     out

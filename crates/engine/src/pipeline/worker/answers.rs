@@ -79,11 +79,8 @@ impl Exchange for Worker {
             }
         }
         if self.wants_meta {
-            let begin = raw.iter().position(|&b| b == b'\n').map_or(0, |at| at + 1);
-            let headers = raw[begin..].trim_ascii_end();
-            let headers = [headers, if headers.is_empty() { b"" } else { b"\r\n" }].concat();
-            let meta = Meta { status: head.status, headers, ..Meta::default() };
-            self.flights.cargo(id).extra = Some(Box::new(Extra::Meta(meta)));
+            let extra = self.note(head.status, raw);
+            self.flights.cargo(id).extra = Some(extra);
         }
         self.flights.cargo(id).answer = Some(Ok(length));
         Interest::Take

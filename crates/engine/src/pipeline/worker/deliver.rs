@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Kept for later answers, at most: with pipelines an answer's head and its end are close.
+const NOTES: usize = 64;
+
 impl Worker {
     /// Stores a body, wherever it is.
     pub(super) fn deliver(
@@ -11,9 +14,9 @@ impl Worker {
         sent: Instant,
         whole: Option<&[u8]>,
         body: Incoming,
-        extra: Option<&Extra>,
+        extra: Option<Box<Extra>>,
     ) {
-        let meta = match extra {
+        let meta = match extra.as_deref() {
             Some(Extra::Meta(meta)) => Some(meta),
             _ => None,
         };
@@ -29,9 +32,28 @@ impl Worker {
                 self.store(place, ticket, Body::Spool(spool));
             }
         }
+        if let Some(extra) = extra
+            && self.notes.len() < NOTES
+        {
+            self.notes.push(extra);
+        }
     }
 
-    /// Completes what is known of an answer.
+    /// Begins to note what is known of an answer, in memory that another answer left.
+    pub(super) fn note(&mut self, status: u16, raw: &[u8]) -> Box<Extra> {
+        let mut extra = self.notes.pop().unwrap_or_else(|| Box::new(Extra::Meta(Meta::default())));
+        if let Extra::Meta(meta) = &mut *extra {
+            (meta.status, meta.decoded) = (status, false);
+            let begin = memchr::memchr(b'\n', raw).map_or(0, |at| at + 1);
+            let headers = raw[begin..].trim_ascii_end();
+            meta.headers.clear();
+            meta.headers.extend_from_slice(headers);
+            meta.headers.extend_from_slice(if headers.is_empty() { b"" } else { b"\r\n" });
+        }
+        extra
+    }
+
+    /// Completes that.
     pub(super) fn described(
         &mut self,
         site: SiteId,
@@ -39,18 +61,18 @@ impl Worker {
         mut extra: Option<Box<Extra>>,
     ) -> Option<Box<Extra>> {
         if let Some(Extra::Meta(meta)) = extra.as_deref_mut() {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            meta.fetched_at = now.map_or(0, |since| since.as_millis() as u64);
-            meta.url = match (ticket.details(), &self.route) {
-                (Some((details, at)), _) => shown(details, at),
-                (None, Some(route)) => {
-                    let mut path = Vec::new();
-                    route.render(ticket.name(), &mut path);
-                    let origin = &self.board.site(site).key().origin;
-                    format!("{origin}{}", String::from_utf8_lossy(&path))
-                }
-                (None, None) => String::new(),
-            };
+            let since = self.now.saturating_duration_since(self.wall.0);
+            meta.fetched_at = self.wall.1 + since.as_millis() as u64;
+            meta.url.clear();
+            match ticket.details() {
+                Some((details, at)) => meta.url = shown(details, at),
+                None => self.record.url_into(ticket.name(), &mut meta.url),
+            }
+            meta.request.clear();
+            if let Some(shown) = &self.board.site(site).extra.shown {
+                let target = target_of(&meta.url).unwrap_or("/");
+                shown.render(&mut meta.request, |out| out.extend_from_slice(target.as_bytes()));
+            }
         }
         extra
     }
@@ -99,4 +121,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// The path and query of a URL, as a request has them.
+fn target_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let target = &rest[rest.find('/')?..];
+    target.bytes().all(|byte| byte.is_ascii_graphic()).then_some(target)
 }
