@@ -183,7 +183,7 @@ pub const SHARD_HAND_OBJECTS: u64 = 16;
 
 /// Objects that a core has in hand for a pack, at least before they are written because they are
 /// many: between this and two of [`REDO_PART`] it is the number that decides, however few bytes they are.
-pub const HAND_OBJECTS: u64 = 1000;
+pub const HAND_OBJECTS: u64 = 700;
 
 /// Files of one core get their names after so long, however few they are. That takes a sync, so it
 /// is not done more often.

@@ -8,8 +8,8 @@
 //! The estimate follows what the schedule does: objects are taken in list order, but of the next
 //! `ahead` of them the one with the earliest deadline goes first, and one that expired takes no
 //! time. That order does not depend on the rate, so one walk over the blocks gives both: what a rate
-//! leaves, and the rate that leaves nothing. The estimate is good to 2 % of the list, half of `ahead`
-//! (or two blocks if that is more), and one block.
+//! leaves, and the rate that leaves nothing. The estimate is good to 2 % of the list and half of
+//! `ahead`, or two blocks if that is more.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -119,6 +119,8 @@ impl Forecast {
             }
             let slices = match block.expiring {
                 0 => 1,
+                // Deadlines may be in no order: some of the block's turns come much later than others.
+                _ if block.latest > block.earliest => block.count.min(SLICES),
                 _ => ((block.count as f64 / (ahead / 8.0)).ceil() as u64).clamp(1, SLICES),
             };
             for at in 0..slices {

@@ -279,7 +279,6 @@ fn what_is_no_line_is_refused() {
         "{\"name\":\"a\",\"body\":[\n]}",
         "{\"name\":\"a\",\"body\":nul}",
         "{\"name\":\"a\",\"body_base64\":\"a\"}",
-        "{\"name\":\"\",\"body\":\"x\"}",
         "{\"name\":\"a\",\"body\":\"x\",\"status\":70000}",
         "{\"name\":\"a\",\"body\":\"x\",\"etag\":\"a\\r\\nb\"}",
     ] {

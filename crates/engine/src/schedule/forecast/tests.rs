@@ -186,11 +186,10 @@ proptest! {
         let outlook = forecast(&list, page).look(0, rate, NOW, ahead as u64);
         let happens = exact(&list, rate, ahead);
         let off = outlook.will_expire.abs_diff(happens);
-        // A page, or a part of the window, may be judged as one; where two groups compete for the
-        // same time one page more was seen to be.
+        // A page, or a part of the window, may be judged as one.
         let grain = page.max(ahead / 4) as f64;
         prop_assert!(
-            off as f64 <= 0.02 * list.len() as f64 + 2.0 * grain + page as f64,
+            off as f64 <= 0.02 * list.len() as f64 + 2.0 * grain,
             "{} instead of {happens} of {}, page {page}, ahead {ahead}, rate {rate}",
             outlook.will_expire, list.len(),
         );
@@ -210,7 +209,10 @@ proptest! {
         let needed = forecast.look(0, 0.0, NOW, ahead as u64).rate_needed;
         if needed > 0.0 {
             prop_assert_eq!(exact(&list, needed * 1.001, ahead), 0);
-            prop_assert!(needed * 0.9 < 1.0 || exact(&list, needed * 0.9, ahead) > 0);
+            // It has each object sent to its end before its deadline, which `exact` asks only to be
+            // begun: that is one object, in a second at least.
+            let less = (needed - 1.0) * 0.9;
+            prop_assert!(less <= 0.0 || exact(&list, less, ahead) > 0);
             let outlook = forecast.look(0, needed * 1.001, NOW, ahead as u64);
             prop_assert_eq!(outlook.will_expire, 0);
         }
