@@ -578,6 +578,9 @@ pub const INDEX_GATHER_LEAST: usize = 1024;
 /// Files of an index that are merged at once; of more, several at a time in several passes.
 pub const INDEX_FAN_IN: usize = 128;
 
+/// Bytes of an index that are written at once.
+pub const INDEX_WRITE_BYTES: usize = 1 << 20;
+
 /// Files of an index that are looked at for one name without a word; more are merged first.
 pub const INDEX_FILES: usize = 16;
 

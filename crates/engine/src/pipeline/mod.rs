@@ -245,7 +245,7 @@ fn conduct(
     };
     if why.is_none() && plan.format.packs().is_some() {
         // Whoever reads makes the index where there is none.
-        let _ = crate::pack::index::merge(&*dest.disk(), record.number());
+        let _ = crate::pack::index::merge_many(&*dest.disk(), record.number());
     }
     let usage = machine::usage();
     let seconds = began.elapsed().as_secs_f64();

@@ -368,7 +368,7 @@ impl Writer {
                 .map_err(|errno| self.unrecorded(errno))?;
         }
         // Whoever reads makes the index where there is none.
-        let _ = index::merge(&*self.dest.disk(), self.record.number());
+        let _ = index::merge_many(&*self.dest.disk(), self.record.number());
         Ok(written)
     }
 

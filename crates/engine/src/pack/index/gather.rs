@@ -3,10 +3,10 @@
 use super::run::{Head, Pages};
 use super::sort::sort;
 use super::{Entry, hash, run_file};
-use crate::disk::{Dir, Disk, Use};
+use crate::disk::{ALIGN, Dir, Disk, Use};
 use roaring::RoaringBitmap;
 use std::io;
-use windrow_model::limits::{INDEX_GATHER, INDEX_GATHER_LEAST};
+use windrow_model::limits::{INDEX_GATHER, INDEX_GATHER_LEAST, INDEX_WRITE_BYTES};
 
 /// A run that is to be [written](write()).
 #[derive(Debug)]
@@ -132,6 +132,18 @@ impl Gather {
 /// # Errors
 /// The environment's; then the file may be there in part, which is noticed too.
 pub fn write(disk: &dyn Disk, run: &Run) -> io::Result<()> {
-    let file = disk.create(Dir::Index, &run.file, Use::Plain)?;
-    Ok(file.write_at(&run.bytes, 0)?)
+    // Past the page cache, as packs are: fresh memory for it costs more than all else.
+    let file = disk.create(Dir::Index, &run.file, Use::Pack)?;
+    let mut room = vec![0; INDEX_WRITE_BYTES + ALIGN];
+    let start = room.as_ptr().align_offset(ALIGN);
+    let room = &mut room[start..start + INDEX_WRITE_BYTES];
+    let mut at = 0;
+    for part in run.bytes.chunks(INDEX_WRITE_BYTES) {
+        room[..part.len()].copy_from_slice(part);
+        let padded = part.len().next_multiple_of(ALIGN);
+        room[part.len()..padded].fill(0);
+        file.write_at(&room[..padded], at)?;
+        at += part.len() as u64;
+    }
+    Ok(file.set_len(at)?)
 }

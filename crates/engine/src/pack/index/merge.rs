@@ -12,7 +12,7 @@ use super::survey::{Survey, covers, is_damage, is_unfinished, survey};
 use super::{ALL, Entry};
 use crate::disk::{Dir, Disk};
 use std::io;
-use windrow_model::limits::INDEX_FAN_IN;
+use windrow_model::limits::{INDEX_FAN_IN, INDEX_FILES};
 
 /// Pages that one file holds in memory while it is merged, at 19 KiB each.
 const PAGES: u64 = 4;
@@ -37,6 +37,18 @@ pub struct Merged {
 /// The environment's; then what was there is still there.
 pub fn merge(disk: &dyn Disk, owner: u64) -> io::Result<Merged> {
     merge_by(disk, owner, INDEX_FAN_IN)
+}
+
+/// The same where there are so many files that looking for a name in all of them takes long: what a
+/// run does at its end.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_many(disk: &dyn Disk, owner: u64) -> io::Result<()> {
+    match disk.list(Dir::Index)?.len() > INDEX_FILES {
+        true => merge(disk, owner).map(drop),
+        false => Ok(()),
+    }
 }
 
 /// The same, with so many files at once.

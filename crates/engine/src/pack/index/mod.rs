@@ -25,7 +25,7 @@ mod tests;
 pub use build::{Built, build};
 pub use gather::{Gather, Run, write};
 pub use lookup::{Candidates, Index};
-pub use merge::{Merged, merge};
+pub use merge::{Merged, merge, merge_many};
 
 use crate::disk::{Dir, Disk};
 use std::io;
