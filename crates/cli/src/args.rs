@@ -2,10 +2,12 @@
 
 mod pack;
 mod read;
+mod s3;
 mod shard;
 
 pub(crate) use pack::{PackArgs, Repack};
 pub(crate) use read::{Cat, Extract, Ls, Status, Verify};
+pub(crate) use s3::{S3Args, S3Style};
 pub(crate) use shard::{Key, LineFormat, Shard};
 
 use crate::units::{parse_byte_rate, parse_bytes, parse_duration, parse_rate};
@@ -152,6 +154,9 @@ pub(crate) struct Get {
     /// Stop when more than so many objects failed [default: none]
     #[arg(long, value_name = "N|P%", env = "WINDROW_MAX_FAILURES", value_parser = parse_max_failures)]
     pub(crate) max_failures: Option<MaxFailures>,
+
+    #[command(flatten)]
+    pub(crate) s3: S3Args,
 
     #[command(flatten)]
     pub(crate) packs: PackArgs,

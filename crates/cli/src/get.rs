@@ -4,6 +4,7 @@ use crate::Outcome;
 use crate::args::{Get, NameArg, OnError, ProgressArg, Show};
 use crate::format::{bytes, count, duration};
 use crate::progress::{PERIOD, Progress, say};
+use crate::s3;
 use crate::signals::Signals;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -158,6 +159,7 @@ fn tell(summary: &Summary, failures: &str) {
 /// Makes a plan of what was typed.
 fn plan(args: &Get) -> Result<Plan, Error> {
     let mut plan = match &args.source[..] {
+        [bucket] if bucket.starts_with("s3://") => s3::plan(args, bucket)?,
         [server] if server.contains("://") => listing(args, server)?,
         sources => lists(args, sources)?,
     };
@@ -239,7 +241,8 @@ fn listing(args: &Get, source: &str) -> Result<Plan, Error> {
         return Err(Error::usage(url.to_string(), "has a query")
             .hint("SOURCE is the server's base; a query of the listing goes into --list-path"));
     }
-    let server = Server { url, api: api(args)?, failed_list: None };
+    let server =
+        Server { url, api: api(args)?, failed_list: None, keys: None, bucket: None, signing: None };
     Ok(Plan::new(Source::Server(Box::new(server)), &args.output, args.format.into()))
 }
 
@@ -296,7 +299,9 @@ fn failed_list(args: &Get, file: &Path, get_path: &str) -> Result<Plan, Error> {
     let found = source::whereabouts(file, Some(get_path))?;
     let mut api = api(args)?;
     api.get_path = found.get_path;
-    let server = Server { url: found.url, api, failed_list: Some(file.to_owned()) };
+    let failed_list = Some(file.to_owned());
+    let server =
+        Server { url: found.url, api, failed_list, keys: None, bucket: None, signing: None };
     Ok(Plan::new(Source::Server(Box::new(server)), &args.output, args.format.into()))
 }
 

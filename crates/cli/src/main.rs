@@ -14,6 +14,7 @@ mod get;
 mod ls;
 mod progress;
 mod repack;
+mod s3;
 mod serve;
 mod shard;
 mod shown;

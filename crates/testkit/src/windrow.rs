@@ -75,7 +75,9 @@ impl Windrow {
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
             let shown = name.to_string_lossy().to_ascii_uppercase();
-            if shown.starts_with("WINDROW_") || shown.ends_with("_PROXY") {
+            if ["WINDROW_", "AWS_"].iter().any(|own| shown.starts_with(own))
+                || shown.ends_with("_PROXY")
+            {
                 command.env_remove(name);
             }
         }

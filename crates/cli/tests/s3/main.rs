@@ -8,6 +8,7 @@ mod support;
 mod server;
 mod sign;
 
+mod buckets;
 mod fetched;
 mod refused;
 mod styles;

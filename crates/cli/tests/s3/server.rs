@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -65,6 +66,8 @@ pub(crate) struct Server {
 struct Shared {
     asked: Mutex<Vec<Asked>>,
     limit: Option<Limit>,
+    /// A file that is removed when the bucket was listed.
+    goes: Mutex<Option<PathBuf>>,
     /// Requests that would be borne then.
     bucket: Mutex<Option<(f64, Instant)>>,
 }
@@ -77,7 +80,7 @@ impl Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET));
         let service = builder.build();
         let (asked, bucket) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { asked, limit, bucket });
+        let shared = Arc::new(Shared { asked, limit, goes: Mutex::default(), bucket });
         let (end, ended) = oneshot::channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
@@ -136,6 +139,11 @@ impl Server {
         let path = self.folder.path().join(BUCKET).join(key);
         std::fs::create_dir_all(path.parent().expect("a bucket")).expect("a folder");
         std::fs::write(path, body).expect("a file");
+    }
+
+    /// Removes an object as soon as the bucket was listed.
+    pub(crate) fn remove_when_listed(&self, key: &str) {
+        *locked(&self.shared.goes) = Some(self.folder.path().join(BUCKET).join(key));
     }
 
     /// Makes so many objects of all sizes up to some KiB, empty ones too: body by key.
@@ -224,6 +232,9 @@ async fn answer(
         Some(status) => slow_down(status),
         None => Service::call(service, request).await?,
     };
+    if let Some(path) = locked(&shared.goes).take() {
+        std::fs::remove_file(path).expect("a file");
+    }
     // What S3 says with every answer, and s3s does not.
     let id = http::HeaderValue::from(index);
     response.headers_mut().insert("x-amz-request-id", id);

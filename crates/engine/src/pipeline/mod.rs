@@ -25,7 +25,7 @@ mod worker;
 mod writing;
 
 pub use crate::sink::{Format, ShardSize};
-pub use plan::{MaxFailures, Only, Plan, Server, Source};
+pub use plan::{MaxFailures, Only, Plan, Server, Signing, Source};
 pub use repack::{Repacked, repack};
 pub use survey::{Preview, Survey, preview};
 pub use writing::{Writer, WriterOptions, Written};

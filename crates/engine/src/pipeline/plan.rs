@@ -7,9 +7,12 @@ use crate::schedule::RetryPolicy;
 use crate::shard::Division;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
+use crate::source::bucket::Bucket;
 use crate::source::list::ListSpec;
+use crate::wire::sigv4::Identity;
 use crate::wire::{NetworkOptions, Patience};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use windrow_model::limits::{
@@ -126,6 +129,21 @@ pub struct Server {
     pub api: Api,
     /// The names come from this `failures.jsonl` and not from the listing.
     pub failed_list: Option<PathBuf>,
+    /// The names come from this file, one a line, and not from the listing.
+    pub keys: Option<PathBuf>,
+    /// The server is an S3 service, and this is listed.
+    pub bucket: Option<Bucket>,
+    /// How requests are signed.
+    pub signing: Option<Signing>,
+}
+
+/// How requests to an S3 service are signed.
+#[derive(Debug, Clone)]
+pub struct Signing {
+    /// Who asks.
+    pub identity: Arc<Identity>,
+    /// Where the bucket is.
+    pub region: String,
 }
 
 impl Source {
@@ -140,7 +158,14 @@ impl Source {
 
 impl From<Url> for Source {
     fn from(url: Url) -> Self {
-        Self::Server(Box::new(Server { url, api: Api::default(), failed_list: None }))
+        Self::Server(Box::new(Server {
+            url,
+            api: Api::default(),
+            failed_list: None,
+            keys: None,
+            bucket: None,
+            signing: None,
+        }))
     }
 }
 
@@ -304,7 +329,10 @@ impl Plan {
         match &self.source {
             Source::Server(server) => match &server.failed_list {
                 Some(path) => whole(path),
-                None => server.url.to_string(),
+                None => match &server.bucket {
+                    Some(bucket) => format!("s3://{}/{}", bucket.name, bucket.prefix),
+                    None => server.url.to_string(),
+                },
             },
             Source::List(list) => list.inputs.iter().map(whole).collect::<Vec<_>>().join(" "),
         }

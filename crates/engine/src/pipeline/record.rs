@@ -13,6 +13,7 @@ use roaring::RoaringTreemap;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use windrow_model::percent::{self, Keep};
 use windrow_model::{Batch, Error, FailedObject, Failure, InPack, Ordinal};
@@ -384,6 +385,14 @@ fn wanted(state: &State, only: &Only) -> RoaringTreemap {
 /// What makes this run this run.
 fn run_file(plan: &Plan) -> RunFile {
     let details = match &plan.source {
+        Source::Server(server) if server.bucket.is_some() => {
+            let after = server.bucket.as_ref().and_then(|bucket| bucket.start_after.clone());
+            vec![
+                ("endpoint", server.url.to_string()),
+                ("start-after", after.unwrap_or_default()),
+                ("keys", server.keys.as_deref().map_or_else(String::new, shown_path)),
+            ]
+        }
         Source::Server(server) => {
             let api = &server.api;
             vec![
@@ -402,6 +411,13 @@ fn run_file(plan: &Plan) -> RunFile {
     }
     let details = details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     RunFile::new(plan.format, plan.source(), details)
+}
+
+fn shown_path(path: &Path) -> String {
+    match path.as_os_str() == "-" {
+        true => "-".to_owned(),
+        false => std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string(),
+    }
 }
 
 /// A path whose query, which may hold a secret, is only told apart from others.

@@ -1,9 +1,10 @@
 //! The servers of a run: what all cores share of each, and what one core has beside it.
 
-use super::plan::Plan;
+use super::plan::{Plan, Signing};
 use crate::content::coding;
 use crate::schedule::{Board, ClockOffset, Key, NamedBy, Origin, Outage, board};
 use crate::wire::h1::Template;
+use crate::wire::sigv4::Signer;
 use crate::wire::{Network, Target, Trust};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -131,6 +132,11 @@ impl Sites {
             let proxy = target.proxy_header().filter(|_| own != Own::Shown);
             let made = template(&authority, &self.plan, own, proxy);
             let made = made.expect("tried with another host");
+            let signing = self.plan.source.server().and_then(|server| server.signing.as_ref());
+            let made = match signing.filter(|_| own == Own::Sent) {
+                Some(signing) => made.signed(Rc::new(self.signer(signing, &authority))),
+                None => made,
+            };
             match target.absolute_form() {
                 Some(front) => made.absolute(front),
                 None => made,
@@ -151,6 +157,16 @@ impl Sites {
             idle: Vec::new(),
         };
         (self.origins.of(&key.origin, Instant::now()), here)
+    }
+
+    /// What signs requests to the server that the user named.
+    fn signer(&self, signing: &Signing, authority: &str) -> Signer {
+        let extra = self.plan.headers.iter();
+        let extra = extra.map(|(name, value)| (name.as_str(), value.as_str()));
+        let extra: Vec<_> =
+            extra.filter(|(name, _)| name.to_ascii_lowercase().starts_with("x-amz-")).collect();
+        let identity = Arc::clone(&signing.identity);
+        Signer::new(identity, authority.to_owned(), signing.region.clone(), &extra)
     }
 
     /// The server that is waited for, if nothing is left to do but to wait for such as are down.

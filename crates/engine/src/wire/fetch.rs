@@ -2,10 +2,12 @@
 
 use super::h1::{Broken, Exchange, Head, Interest, Loss, Session, Template};
 use super::pace::{Pace, Patience};
+use super::sigv4::Identity;
 use super::stream::Stream;
 use super::target::{NoConnection, Target};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use windrow_model::limits::STARVED;
@@ -22,6 +24,10 @@ pub struct Fetched {
     pub location: Option<String>,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
+    /// The server's time, in seconds since 1970.
+    pub date: Option<u64>,
+    /// Where the bucket is (`x-amz-bucket-region`).
+    pub region: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -50,6 +56,11 @@ impl Client {
     ) -> Self {
         let buffer = vec![0; 128 << 10];
         Self { target, template, connect_timeout, patience, bound, kept: None, buffer }
+    }
+
+    /// Whose requests these are, where they are signed.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.template.identity()
     }
 
     /// Asks for `path` (path and query, percent-encoded).
@@ -185,6 +196,8 @@ struct Answer {
     content_type: Option<String>,
     location: Option<String>,
     retry_after: Option<Duration>,
+    date: Option<u64>,
+    region: Option<String>,
     body: Vec<u8>,
     bound: u64,
     complete: bool,
@@ -192,8 +205,8 @@ struct Answer {
 
 impl From<Answer> for Fetched {
     fn from(answer: Answer) -> Self {
-        let Answer { status, content_type, location, retry_after, body, .. } = answer;
-        Fetched { status, content_type, location, retry_after, body }
+        let Answer { status, content_type, location, retry_after, date, region, body, .. } = answer;
+        Fetched { status, content_type, location, retry_after, date, region, body }
     }
 }
 
@@ -209,6 +222,8 @@ impl Exchange for Answer {
         self.retry_after = super::h1::retry_after(raw, SystemTime::now());
         self.content_type = text("content-type");
         self.location = text("location");
+        self.date = super::h1::date(raw);
+        self.region = text("x-amz-bucket-region");
         Interest::Take
     }
 

@@ -9,6 +9,7 @@ pub mod h1;
 pub mod h2;
 pub mod link;
 pub mod pace;
+pub mod sigv4;
 pub mod stream;
 pub mod target;
 pub mod watch;

@@ -1,6 +1,7 @@
 //! Reads lists: of addresses, and of what failed earlier.
 
 use super::Read;
+use crate::source::keys::KeyList;
 use crate::source::list::{List, ListPage, ListSpec};
 use crate::source::{FailedList, Pattern};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,32 @@ impl FailedReader {
     pub(super) fn enter(&mut self, marker: Option<String>) -> Result<(), Error> {
         let pattern = Some(self.pattern.clone());
         self.list = Some((FailedList::open(&self.path, marker.as_deref(), pattern)?, marker));
+        Ok(())
+    }
+
+    pub(super) fn read(&mut self) -> Result<Option<Read>, Error> {
+        let Some((mut open, asked)) = self.list.take() else { return Ok(None) };
+        let (names, next) = open.page()?;
+        if next.is_some() {
+            self.list = Some((open, next.clone()));
+        }
+        Ok(Some(Read { sheet: names.into(), asked, next }))
+    }
+}
+
+/// Keys in a file.
+pub(super) struct KeyReader {
+    path: PathBuf,
+    list: Option<(KeyList, Option<String>)>,
+}
+
+impl KeyReader {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), list: None }
+    }
+
+    pub(super) fn enter(&mut self, marker: Option<String>) -> Result<(), Error> {
+        self.list = Some((KeyList::open(&self.path, marker.as_deref())?, marker));
         Ok(())
     }
 

@@ -19,9 +19,10 @@ use crate::source::list::Naming;
 use crate::wire::Target;
 use crate::wire::h1::Template;
 use async_channel::Sender;
-use list::{FailedReader, ListReader};
+use list::{FailedReader, KeyReader, ListReader};
 use rustix::io::Errno;
 use server::ServerReader;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,6 +55,7 @@ pub(super) async fn list(feed: Feed) {
 enum Reader {
     Server(Box<ServerReader>),
     Failed(Box<FailedReader>),
+    Keys(Box<KeyReader>),
     List(Box<ListReader>),
 }
 
@@ -63,6 +65,7 @@ impl Reader {
         match self {
             Self::Server(reader) => reader.enter(marker),
             Self::Failed(reader) => reader.enter(marker)?,
+            Self::Keys(reader) => reader.enter(marker)?,
             Self::List(reader) => reader.enter(marker).await?,
         }
         Ok(())
@@ -73,6 +76,7 @@ impl Reader {
         match self {
             Self::Server(reader) => reader.read().await,
             Self::Failed(reader) => reader.read(),
+            Self::Keys(reader) => reader.read(),
             Self::List(reader) => reader.read().await,
         }
     }
@@ -309,6 +313,10 @@ impl Feed {
             (Source::List(list), _) => {
                 let reader = ListReader::new(list, plan.resume_by_name);
                 Reader::List(Box::new(reader))
+            }
+            (Source::Server(server), _) if server.keys.is_some() => {
+                let path = server.keys.as_deref().unwrap_or(Path::new("-"));
+                Reader::Keys(Box::new(KeyReader::new(path)))
             }
             (Source::Server(server), Some(lister)) => match &server.failed_list {
                 Some(path) => {

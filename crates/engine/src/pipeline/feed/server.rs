@@ -4,6 +4,7 @@ use super::super::plan::{Plan, Server};
 use super::{Lister, Read};
 use crate::rt::{Control, TICK};
 use crate::schedule::{Fault, Origin, Probe, RetryPolicy};
+use crate::source::bucket::{self, BucketListing};
 use crate::source::{Listing, ListingError};
 use crate::wire::{Client, Fetched};
 use std::rc::Rc;
@@ -19,7 +20,54 @@ pub(super) struct ServerReader {
     control: Arc<Control>,
     origin: Arc<Origin>,
     client: Client,
-    listing: Listing,
+    listing: Pages,
+}
+
+/// The way from page to page.
+enum Pages {
+    Api(Box<Listing>),
+    Bucket(BucketListing),
+}
+
+impl Pages {
+    /// From the page of a marker on; `None` stands for the first.
+    fn enter(server: &Server, marker: Option<String>) -> Self {
+        match &server.bucket {
+            Some(bucket) => Self::Bucket(BucketListing::enter(bucket.clone(), marker)),
+            None => {
+                let base = server.url.base.as_str();
+                Self::Api(Box::new(Listing::enter(server.api.clone(), base, marker)))
+            }
+        }
+    }
+
+    fn request(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Api(listing) => listing.request(),
+            Self::Bucket(listing) => listing.request(),
+        }
+    }
+
+    fn marker(&self) -> Option<&str> {
+        match self {
+            Self::Api(listing) => listing.marker(),
+            Self::Bucket(listing) => listing.marker(),
+        }
+    }
+
+    fn pages(&self) -> u64 {
+        match self {
+            Self::Api(listing) => listing.pages(),
+            Self::Bucket(listing) => listing.pages(),
+        }
+    }
+
+    fn accept(&mut self, body: &[u8]) -> Result<Names, ListingError> {
+        match self {
+            Self::Api(listing) => listing.accept(body),
+            Self::Bucket(listing) => listing.accept(body),
+        }
+    }
 }
 
 impl ServerReader {
@@ -42,14 +90,13 @@ impl ServerReader {
             control,
             origin: Arc::clone(&lister.origin),
             client,
-            listing: Listing::new(server.api.clone(), server.url.base.as_str()),
+            listing: Pages::enter(server, None),
         }
     }
 
     /// Goes to the page of a marker; `None` stands for the first.
     pub(super) fn enter(&mut self, marker: Option<String>) {
-        let (api, base) = (self.server.api.clone(), self.server.url.base.as_str());
-        self.listing = Listing::enter(api, base, marker);
+        self.listing = Pages::enter(&self.server, marker);
     }
 
     /// Reads the page where the reader is; `None` behind the last.
@@ -86,6 +133,8 @@ impl ServerReader {
                             Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
                         }
                     }
+                    // Signed by a clock that was wrong: once more, by the server's.
+                    Some(_) if self.is_clock(&fetched, sent) => continue,
                     Some(failure) if !failure.retry() => {
                         return Err(self.refused(path, &fetched, failure, self.is_first()));
                     }
@@ -162,8 +211,17 @@ impl ServerReader {
         }
     }
 
+    fn is_clock(&self, fetched: &Fetched, sent: Instant) -> bool {
+        let identity = self.client.identity();
+        fetched.status == 403
+            && identity.is_some_and(|own| fetched.date.is_some_and(|date| own.learn(date, sent)))
+    }
+
     /// The address for people, without the query of `--list-path`: it may be signed.
     fn shown(&self, path: &[u8]) -> String {
+        if let Some(bucket) = &self.server.bucket {
+            return format!("s3://{}/{} at {}", bucket.name, bucket.prefix, self.server.url.origin);
+        }
         let path = String::from_utf8_lossy(path);
         let path = match self.server.api.list_path.split_once('?') {
             Some((_, query)) => path.replacen(&format!("?{query}"), "?...", 1),
@@ -184,7 +242,11 @@ impl ServerReader {
 
     /// The server answered, but with a status that no other attempt will change.
     fn refused(&self, path: &[u8], fetched: &Fetched, failure: Failure, first: bool) -> Error {
-        let error = Error::usage(self.shown(path), "cannot read the listing").why(failure);
+        let error = Error::usage(self.shown(path), "cannot read the listing");
+        if self.server.bucket.is_some() {
+            return by_bucket(error, fetched, failure);
+        }
+        let error = error.why(failure);
         let error = match (failure.class, &fetched.location) {
             (FailureClass::Redirect, Some(location)) => {
                 return error.hint(format!(
@@ -208,6 +270,11 @@ impl ServerReader {
 
     /// The server answered with something that is no page.
     fn not_a_listing(&self, path: &[u8], fetched: &Fetched, error: &ListingError) -> Error {
+        if self.server.bucket.is_some() {
+            return Error::usage(self.shown(path), "not the listing of a bucket")
+                .why(error)
+                .hint("is that the endpoint of an S3 service? --endpoint-url");
+        }
         let begin = String::from_utf8_lossy(&fetched.body[..fetched.body.len().min(30)]);
         let kind = fetched.content_type.as_deref().unwrap_or("no content type");
         let fields = (&self.server.api.names_field, self.server.api.marker_fields.join("` or `"));
@@ -228,6 +295,31 @@ impl ServerReader {
             )
         };
         Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
+    }
+}
+
+/// What a bucket's answer says that is no page.
+fn by_bucket(error: Error, fetched: &Fetched, failure: Failure) -> Error {
+    let Some(refusal) = bucket::refusal(&fetched.body) else { return error.why(failure) };
+    let said: String = refusal.message.chars().take(200).collect();
+    let region = refusal.region.or_else(|| fetched.region.clone());
+    let error = error.why(format!("{}: {}", refusal.code.escape_debug(), said.escape_debug()));
+    match refusal.code.as_str() {
+        "NoSuchBucket" => error.hint("the name behind s3://, and --endpoint-url, say which it is"),
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" => {
+            error.hint("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile, are wrong")
+        }
+        "ExpiredToken" | "InvalidToken" => {
+            error.hint("the session's credentials are to be renewed")
+        }
+        "RequestTimeTooSkewed" => error.hint("the clock of this machine is wrong"),
+        "AccessDenied" => {
+            error.hint("s3:ListBucket is wanted; a public bucket is read with --no-sign-request")
+        }
+        _ => match region {
+            Some(region) => error.hint(format!("--region {}", region.escape_debug())),
+            None => error,
+        },
     }
 }
 

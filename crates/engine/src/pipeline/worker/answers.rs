@@ -3,7 +3,7 @@
 use super::super::check::Inspection;
 use super::super::flights::FlightId;
 use super::*;
-use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, retry_after};
+use crate::wire::h1::{Exchange, Framing, Head, Interest, Loss, date, retry_after};
 use windrow_model::limits::FEW_AT_ONCE;
 
 impl Worker {
@@ -15,6 +15,14 @@ impl Worker {
         let flight = self.flights.cargo(id);
         let (site, sent) = (flight.site, flight.sent);
         self.time.learn(u64::from(site), head, sent, self.now);
+    }
+
+    /// Whether a request was refused because it was signed by a clock that is wrong. The servers'
+    /// time is known from then on.
+    fn is_clock(&mut self, id: &FlightId, raw: &[u8]) -> bool {
+        let &mut Flight { site, sent, .. } = self.flights.cargo(id);
+        let identity = self.board.site(site).extra.template.identity();
+        identity.is_some_and(|own| date(raw).is_some_and(|date| own.learn(date, sent)))
     }
 
     /// Whether what an errand asks for was signed for a time that is over.
@@ -30,7 +38,10 @@ impl Exchange for Worker {
 
     fn head(&mut self, id: &mut FlightId, head: &Head, raw: &[u8]) -> Interest {
         self.learn_time(id, raw);
-        if let Some(failure) = Failure::of_status(head.status) {
+        if let Some(mut failure) = Failure::of_status(head.status) {
+            if head.status == 403 && self.is_clock(id, raw) {
+                failure = SKEWED;
+            }
             if failure.retry() {
                 let &mut Flight { site, sent, .. } = self.flights.cargo(id);
                 let (now, pause) = (self.now, retry_after(raw, SystemTime::now()));
@@ -140,3 +151,10 @@ impl Exchange for Worker {
         self.check_finished();
     }
 }
+
+/// The next attempt is signed by the server's clock.
+const SKEWED: Failure = Failure {
+    class: FailureClass::Server,
+    status: 403,
+    detail: "the request was signed by a clock that is wrong",
+};

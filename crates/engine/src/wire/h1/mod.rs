@@ -14,7 +14,7 @@ mod session;
 pub use decoder::{Decoder, Event};
 pub use head::{Framing, Head, Malformed, fields, header, is_notable};
 pub use request::Template;
-pub use retry_after::retry_after;
+pub use retry_after::{date, retry_after};
 pub use session::{Broken, Exchange, Interest, Loss, Session};
 
 #[cfg(test)]

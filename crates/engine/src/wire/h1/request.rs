@@ -1,12 +1,18 @@
 //! Requests: the constant part of a head is made once for each origin.
 
+use crate::wire::sigv4::{Identity, Signer};
+use std::rc::Rc;
+use std::sync::Arc;
+
 /// Renders `GET` requests for one origin.
 #[derive(Debug, Clone)]
 pub struct Template {
     /// `GET `, and scheme and authority where a proxy is asked.
     front: Box<[u8]>,
-    /// ` HTTP/1.1`, `Host`, and every other line up to the empty one.
+    /// ` HTTP/1.1`, `Host`, and every other line but the empty one.
     tail: Box<[u8]>,
+    /// Signs each request as it leaves.
+    signer: Option<Rc<Signer>>,
 }
 
 impl Template {
@@ -30,8 +36,7 @@ impl Template {
                 tail.extend_from_slice(part);
             }
         }
-        tail.extend_from_slice(b"\r\n");
-        Ok(Self { front: b"GET "[..].into(), tail: tail.into() })
+        Ok(Self { front: b"GET "[..].into(), tail: tail.into(), signer: None })
     }
 
     /// The same for a proxy that is asked in the clear: scheme and authority stand before each
@@ -42,13 +47,29 @@ impl Template {
         Self { front: front.into(), ..self }
     }
 
+    /// The same with a signature in every request.
+    #[must_use]
+    pub fn signed(self, signer: Rc<Signer>) -> Self {
+        Self { signer: Some(signer), ..self }
+    }
+
+    /// Whose requests these are, where they are signed.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.signer.as_ref().map(|signer| signer.identity())
+    }
+
     /// Appends a request; `target` appends the request target (path and query), which it has
     /// percent-encoded.
     pub fn render(&self, out: &mut Vec<u8>, target: impl FnOnce(&mut Vec<u8>)) {
         out.extend_from_slice(&self.front);
         let start = out.len();
         target(out);
+        let end = out.len();
         debug_assert!(out[start..].iter().all(u8::is_ascii_graphic) && out[start] == b'/');
         out.extend_from_slice(&self.tail);
+        if let Some(signer) = &self.signer {
+            signer.sign(start..end, out);
+        }
+        out.extend_from_slice(b"\r\n");
     }
 }

@@ -19,6 +19,13 @@ pub fn retry_after(head: &[u8], now: SystemTime) -> Option<Duration> {
     until.duration_since(server_now.unwrap_or(now)).ok()
 }
 
+/// What time it is to a server (`Date`, RFC 9110 section 6.6.1), in seconds since 1970.
+pub fn date(head: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(header(head, "date")?).ok()?;
+    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    date.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
