@@ -32,6 +32,9 @@ use windrow_server::{Allow, ClockOffset, Coding, Faults, Knee, Redirect, SignKey
   windrow get http://host:8080 -o out/ --format tar --pipeline 64
   windrow get urls.txt -o images/ --sample 1000
   windrow get urls.parquet -o docs/ --format tar --rate 500/s
+  windrow get s3://photos/2024/ -o out/ --format parquet
+  windrow cat out/ 2024/07.jpg > 07.jpg         one object of a pack
+  windrow repack out/ -o new/ --format jsonl    another form for what is there
   windrow status out/                           how a run stands, and how to go on with it
   windrow verify out/                           read all of it again, and compare
   windrow shard --shards 100 -o logs/ < lines   lines to logs/0.txt ... logs/99.txt by their hash
@@ -155,12 +158,6 @@ pub(crate) struct Get {
     #[arg(long, value_name = "N|P%", env = "WINDROW_MAX_FAILURES", value_parser = parse_max_failures)]
     pub(crate) max_failures: Option<MaxFailures>,
 
-    #[command(flatten)]
-    pub(crate) s3: S3Args,
-
-    #[command(flatten)]
-    pub(crate) packs: PackArgs,
-
     /// A larger object fails, with class too_large
     #[arg(long, value_name = "BYTES", default_value = "1GiB", env = "WINDROW_MAX_OBJECT_SIZE",
           value_parser = parse_bytes)]
@@ -182,12 +179,6 @@ pub(crate) struct Get {
     /// Forget an earlier run in DEST, and begin from nothing
     #[arg(long, env = "WINDROW_FRESH")]
     pub(crate) fresh: bool,
-
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-
-    #[command(flatten)]
-    pub(crate) api: Api,
 
     /// Requests started in each second, at most, retries included: 500/s, 100/m, 5000/h, or a bare
     /// number for seconds. 429 answers are heeded with and without
@@ -220,9 +211,6 @@ pub(crate) struct Get {
     #[arg(long, env = "WINDROW_COMPRESSED")]
     pub(crate) compressed: bool,
 
-    #[command(flatten)]
-    pub(crate) network: NetworkArgs,
-
     /// Show what would be done, and fetch nothing: objects, hosts, expiry, budgets
     #[arg(long, env = "WINDROW_DRY_RUN")]
     pub(crate) dry_run: bool,
@@ -245,6 +233,21 @@ pub(crate) struct Get {
 
     #[command(flatten)]
     pub(crate) show: Show,
+
+    #[command(flatten)]
+    pub(crate) packs: PackArgs,
+
+    #[command(flatten)]
+    pub(crate) s3: S3Args,
+
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+
+    #[command(flatten)]
+    pub(crate) api: Api,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 }
 
 /// How progress is shown.

@@ -8,6 +8,7 @@ use windrow_engine::shard::{By, Division};
 
 /// What every command that writes packs can be told of them.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Packs")]
 pub(crate) struct PackArgs {
     /// When a pack is full, in objects (10000) or bytes (256MiB) [default: either]
     #[arg(long, value_name = "N|BYTES", env = "WINDROW_SHARD_SIZE", value_parser = parse_shard_size)]
@@ -84,9 +85,6 @@ pub(crate) struct Repack {
     #[arg(long = "match", id = "match", value_name = "GLOB", env = "WINDROW_MATCH")]
     pub(crate) matching: Option<std::ffi::OsString>,
 
-    #[command(flatten)]
-    pub(crate) packs: PackArgs,
-
     /// Forget what is in NEW, and begin from nothing
     #[arg(long, env = "WINDROW_FRESH")]
     pub(crate) fresh: bool,
@@ -94,6 +92,9 @@ pub(crate) struct Repack {
     /// Say nothing but errors
     #[arg(short, long, env = "WINDROW_QUIET")]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) packs: PackArgs,
 }
 
 /// What is written without names or bodies cannot be found again, or is none of the objects.
