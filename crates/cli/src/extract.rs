@@ -5,6 +5,7 @@ use crate::args::Extract as Args;
 use crate::format::{bytes, count, duration};
 use crate::progress::say;
 use crate::signals::Signals;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 use windrow_engine::inspect::{Extracted, Glob, Reader, extract};
@@ -14,13 +15,14 @@ use windrow_model::{Error, Exit};
 /// Between two lines of progress.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// What `--match` says.
+pub(crate) fn pattern(text: &OsStr) -> Result<Glob, Error> {
+    let what = || Error::usage("--match", "a `[` without its `]`").hint("`\\[` stands for a `[`");
+    Glob::new(text.as_bytes()).ok_or_else(what)
+}
+
 pub(crate) fn run(args: &Args) -> Outcome {
-    let glob = args.matching.as_ref().map(|pattern| {
-        let what =
-            || Error::usage("--match", "a `[` without its `]`").hint("`\\[` stands for a `[`");
-        Glob::new(pattern.as_bytes()).ok_or_else(what)
-    });
-    let glob = glob.transpose()?;
+    let glob = args.matching.as_deref().map(pattern).transpose()?;
     let reader = Reader::open(&args.dest)?;
     let signals = Signals::catch()
         .map_err(|why| Error::environment("signals", "cannot be caught").why(why))?;

@@ -2,13 +2,13 @@
 
 use crate::Outcome;
 use crate::args::Repack as Args;
+use crate::extract::pattern;
 use crate::format::{bytes, count, duration};
 use crate::progress::say;
 use crate::signals::Signals;
-use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 use windrow_engine::Format;
-use windrow_engine::inspect::{Glob, Reader};
+use windrow_engine::inspect::Reader;
 use windrow_engine::pack::WriterOptions;
 use windrow_engine::pipeline::{Repacked, repack};
 use windrow_engine::rt::Stop;
@@ -18,12 +18,7 @@ use windrow_model::{Error, Exit};
 const PERIOD: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let glob = args.matching.as_ref().map(|pattern| {
-        let what =
-            || Error::usage("--match", "a `[` without its `]`").hint("`\\[` stands for a `[`");
-        Glob::new(pattern.as_bytes()).ok_or_else(what)
-    });
-    let glob = glob.transpose()?;
+    let glob = args.matching.as_deref().map(pattern).transpose()?;
     let reader = Reader::open(&args.dest)?;
     let options = options(args)?;
     let signals = Signals::catch()

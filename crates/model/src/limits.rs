@@ -582,7 +582,7 @@ pub const INDEX_FAN_IN: usize = 128;
 pub const INDEX_WRITE_BYTES: usize = 1 << 20;
 
 /// Files of an index that are looked at for one name without a word; more are merged first.
-pub const INDEX_FILES: usize = 16;
+pub const INDEX_FILES: usize = 32;
 
 /// Bytes of what is known of one answer beside a packed body, at most: a head of
 /// [`HEAD_BYTES`], most of its bytes escaped, and a URL.

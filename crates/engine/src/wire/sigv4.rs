@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use windrow_model::calendar::civil;
 
 /// SHA-256 of nothing: the payload of every `GET`.
 const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -305,18 +306,10 @@ fn hex(bytes: &[u8; 32]) -> [u8; 64] {
     out
 }
 
-/// `YYYYMMDDTHHMMSSZ`, by H. Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>).
+/// `YYYYMMDDTHHMMSSZ`.
 fn basic_date(unix: u64) -> [u8; 16] {
     let (days, time) = (unix / DAY, unix % DAY);
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
+    let (year, month, day) = civil(days);
     let mut out = *b"00000000T000000Z";
     let mut put = |at: usize, digits: usize, mut value: u64| {
         for place in (at..at + digits).rev() {
@@ -326,7 +319,7 @@ fn basic_date(unix: u64) -> [u8; 16] {
     };
     put(0, 4, year);
     put(4, 2, month);
-    put(6, 2, of_month);
+    put(6, 2, day);
     put(9, 2, time / 3600);
     put(11, 2, time / 60 % 60);
     put(13, 2, time % 60);

@@ -84,7 +84,10 @@ impl Gather {
 
     /// As [`Gather::seal`], but packs wait for each other as long as there is room.
     pub fn end(&mut self, pack: u32) -> Option<Run> {
-        if self.parts > 0 || self.entries.len() >= self.most {
+        // With another pack of that size there would be too many in the middle of it, and two files
+        // for one.
+        let of_pack = self.entries.len() - self.from;
+        if self.parts > 0 || self.entries.len() + of_pack > self.most {
             return Some(self.seal(pack));
         }
         self.assign(pack);

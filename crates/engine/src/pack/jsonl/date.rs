@@ -1,5 +1,7 @@
 //! Moments as text: RFC 3339, in UTC, with milliseconds.
 
+use windrow_model::calendar::civil;
+
 /// Milliseconds of a day.
 const DAY: u64 = 86_400_000;
 
@@ -11,16 +13,7 @@ const LAST: u64 = 253_402_300_799_999;
 pub(in crate::pack) fn write(millis: u64, out: &mut Vec<u8>) {
     let millis = millis.min(LAST);
     let (days, rest) = (millis / DAY, millis % DAY);
-    // Howard Hinnant's `civil_from_days` ("chrono-Compatible Low-Level Date Algorithms"): years
-    // begin with March, so that the leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + 400 * era + u64::from(month <= 2);
+    let (year, month, day) = civil(days);
     let mut text = *b"0000-00-00T00:00:00.000Z";
     let mut put = |from: usize, to: usize, mut value: u64| {
         for digit in text[from..to].iter_mut().rev() {
