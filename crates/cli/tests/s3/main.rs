@@ -15,7 +15,7 @@ mod styles;
 mod throttled;
 
 use server::{ACCESS_KEY, Server, TOKEN};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use support::{Objects, Place};
 use windrow_testkit::{Finished, Tree, Windrow};
@@ -79,4 +79,35 @@ fn objects<'o>(
     bodies: impl IntoIterator<Item = (&'o String, &'o Vec<u8>)>,
 ) -> Objects {
     bodies.into_iter().map(|(key, body)| (server.name(key), body.clone())).collect()
+}
+
+/// Keys that servers, paths and signatures have opinions of.
+const ODD_KEYS: [&str; 17] = [
+    "a space",
+    "two  spaces/and a/ path",
+    "plus+plus",
+    "100%",
+    "%41 is not A",
+    "%2F is no slash",
+    "%2E%2E is no step",
+    "Grüße/Ünïcode ☃",
+    "日本語.txt",
+    "equals=and&amp?question#hash",
+    "tilde~dot.dash-under_score",
+    "quotes'\"`<>[]{}|\\^",
+    "comma,semi;colon:at@dollar$bang!star*(paren)",
+    "..hidden/.dots",
+    "con/aux/nul",
+    "UPPER and lower",
+    "upper and lower",
+];
+
+/// Uploads an object under each of them: body by key.
+fn upload_odd(server: &Server) -> BTreeMap<String, Vec<u8>> {
+    let one = |&key: &&str| {
+        let body = format!("this is {key}").into_bytes();
+        server.upload(key, &body);
+        (key.to_owned(), body)
+    };
+    ODD_KEYS.iter().map(one).collect()
 }

@@ -111,6 +111,11 @@ impl Content for &[u8] {
     }
 }
 
+/// [`Content::pieces`] gave more or less than [`Content::len`] said.
+fn other_length() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a body of another length than was said")
+}
+
 /// Where an encoder's bytes go.
 pub trait Out {
     /// Appends.

@@ -4,7 +4,7 @@
 //! URL that seems to have expired waits, but for a few that are sent to find out.
 
 use crate::schedule::ClockOffset;
-use crate::wire::h1::header;
+use crate::wire::h1::{date, header};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use windrow_model::limits::{CLOCK_LEARNERS, CLOCK_PERIOD, CLOCK_SLACK, CLOCK_TRUST};
@@ -122,14 +122,12 @@ impl Watchmaker {
         if header(head, "age").is_some() {
             return;
         }
-        let date = header(head, "date").and_then(|date| std::str::from_utf8(date).ok());
-        let date = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
-        let Some(date) = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok()) else { return };
+        let Some(date) = date(head) else { return };
         let received = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let out = now.saturating_duration_since(sent);
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let sent = millis(received.saturating_sub(out));
-        self.clock.learn(server, date.as_secs(), sent, millis(received));
+        self.clock.learn(server, date, sent, millis(received));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sinks: where bodies go.
 //!
 //! Every core owns one sink, and a thread that writes for it; cores share nothing but the counter
-//! of pack numbers.
+//! of pack numbers, and packs that belong to shards (`shards.rs`).
 
 mod block;
 mod book;

@@ -117,7 +117,10 @@ impl BucketListing {
             (true, Some(last)) if last.len() > MARKER_BYTES => {
                 return Err(ListingError::LongMarker(last.len()));
             }
-            (true, Some(last)) => Some(String::from_utf8_lossy(last).into_owned()),
+            // Else the next page would begin somewhere else.
+            (true, Some(last)) => Some(String::from_utf8(last.to_vec()).map_err(|_| {
+                ListingError::Shape("a key that is not UTF-8 ends a page".to_owned())
+            })?),
         };
         self.pages += 1;
         self.finished = marker.is_none();

@@ -88,7 +88,7 @@ impl Jsonl {
                 Ok(())
             })?;
             if bytes != body.len() {
-                return Err(other_length());
+                return Err(crate::pack::other_length());
             }
         }
         let shape = match (utf8.filter(Utf8::is_whole), json) {
@@ -263,8 +263,4 @@ fn flat(json: &[u8], out: &mut Vec<u8>) {
         rest[at] = b' ';
         rest = &mut rest[at + 1..];
     }
-}
-
-fn other_length() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "a body of another length than was said")
 }

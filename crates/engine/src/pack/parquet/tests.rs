@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pack::columns::{Column, Columns};
+use crate::pack::jsonl::tests::Pieces;
 use crate::pack::{Content, Decode, Encode, Found, Meta, Record};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Field;
@@ -16,23 +17,6 @@ struct Object {
     ordinal: u64,
     meta: Option<Meta>,
     body: Vec<u8>,
-}
-
-/// A body that is not in memory, given in pieces of this size.
-struct Spool<'a>(&'a [u8], usize);
-
-impl Content for Spool<'_> {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn bytes(&self) -> Option<&[u8]> {
-        None
-    }
-
-    fn pieces(&mut self, piece: &mut crate::pack::Pieces<'_>) -> io::Result<()> {
-        self.0.chunks(self.1).try_for_each(piece)
-    }
 }
 
 /// One that lies about its length.
@@ -66,7 +50,7 @@ fn written(
         let record = Record { name, ordinal: *ordinal, meta: meta.as_ref() };
         let place = match spool {
             None => encoder.record(&record, &mut &body[..], &mut out),
-            Some(piece) => encoder.record(&record, &mut Spool(body, piece), &mut out),
+            Some(piece) => encoder.record(&record, &mut Pieces(body, piece), &mut out),
         };
         assert_eq!(place.unwrap(), (row as u64, false));
         encoder.frame(&mut out).unwrap();

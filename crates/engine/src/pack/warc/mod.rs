@@ -156,8 +156,7 @@ impl Warc {
             Ok(())
         })?;
         if bytes != body.len() {
-            let what = "a body of another length than was said";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            return Err(super::other_length());
         }
         says.block = block.finalize().into();
         // Without a head they are the same.

@@ -22,7 +22,6 @@ use async_channel::Sender;
 use list::{FailedReader, KeyReader, ListReader};
 use rustix::io::Errno;
 use server::ServerReader;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -314,16 +313,13 @@ impl Feed {
                 let reader = ListReader::new(list, plan.resume_by_name);
                 Reader::List(Box::new(reader))
             }
-            (Source::Server(server), _) if server.keys.is_some() => {
-                let path = server.keys.as_deref().unwrap_or(Path::new("-"));
-                Reader::Keys(Box::new(KeyReader::new(path)))
-            }
-            (Source::Server(server), Some(lister)) => match &server.failed_list {
-                Some(path) => {
+            (Source::Server(server), Some(lister)) => match (&server.failed_list, &server.keys) {
+                (_, Some(path)) => Reader::Keys(Box::new(KeyReader::new(path))),
+                (Some(path), None) => {
                     let reader = FailedReader::new(path, self.record.pattern());
                     Reader::Failed(Box::new(reader))
                 }
-                None => {
+                (None, None) => {
                     let reader = ServerReader::new(plan, server, lister, Arc::clone(control));
                     Reader::Server(Box::new(reader))
                 }

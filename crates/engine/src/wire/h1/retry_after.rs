@@ -14,8 +14,7 @@ pub fn retry_after(head: &[u8], now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let until = httpdate::parse_http_date(value).ok()?;
-    let date = header(head, "date").and_then(|date| std::str::from_utf8(date).ok());
-    let server_now = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    let server_now = date(head).map(|date| SystemTime::UNIX_EPOCH + Duration::from_secs(date));
     until.duration_since(server_now.unwrap_or(now)).ok()
 }
 
