@@ -43,6 +43,8 @@ impl Bucket {
 #[derive(Debug)]
 pub struct BucketListing {
     bucket: Bucket,
+    /// Path of the bucket, with what stands before it at the service.
+    base: String,
     /// The last key of the page before; `None` for the first page.
     marker: Option<String>,
     finished: bool,
@@ -61,9 +63,11 @@ pub struct Refusal {
 }
 
 impl BucketListing {
-    /// A listing from the page on behind the key `marker`; `None` for the first.
-    pub fn enter(bucket: Bucket, marker: Option<String>) -> Self {
-        Self { bucket, marker, finished: false, pages: 0 }
+    /// A listing from the page on behind the key `marker`; `None` for the first. `service` stands
+    /// before every path.
+    pub fn enter(bucket: Bucket, service: &str, marker: Option<String>) -> Self {
+        let base = format!("{service}{}", bucket.base());
+        Self { bucket, base, marker, finished: false, pages: 0 }
     }
 
     /// The key behind which the next page begins; `None` for the first, and after the last.
@@ -82,8 +86,7 @@ impl BucketListing {
             return None;
         }
         let mut path =
-            format!("{}/?encoding-type=url&list-type=2&max-keys=1000", self.bucket.base())
-                .into_bytes();
+            format!("{}/?encoding-type=url&list-type=2&max-keys=1000", self.base).into_bytes();
         let mut add = |name: &str, value: &str| {
             path.extend_from_slice(name.as_bytes());
             percent::escape_into(value.as_bytes(), &Keep::UNRESERVED, &mut path);
@@ -270,8 +273,9 @@ mod tests {
             start_after: Some("a b/0".into()),
             in_path: true,
         };
-        let mut listing = BucketListing::enter(bucket, None);
-        let query = "/b/?encoding-type=url&list-type=2&max-keys=1000&prefix=a%20b%2F&start-after=";
+        let mut listing = BucketListing::enter(bucket, "/s3", None);
+        let query =
+            "/s3/b/?encoding-type=url&list-type=2&max-keys=1000&prefix=a%20b%2F&start-after=";
         assert_eq!(listing.request().unwrap(), format!("{query}a%20b%2F0").as_bytes());
         let names =
             listing.accept(&page(&["a+b/1", "a+b/gr%C3%BC%C3%9Fe%2B", "a+b/&#37;C3%A9%26"], true));
@@ -285,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_is_no_page_moves_nothing() {
-        let mut listing = BucketListing::enter(Bucket::default(), Some("m".into()));
+        let mut listing = BucketListing::enter(Bucket::default(), "", Some("m".into()));
         let before = listing.request();
         for bad in
             [&b""[..], b"{}", b"<a></a>", b"<ListBucketResult>", b"<html><body>hello</body></html>"]
@@ -303,7 +307,7 @@ mod tests {
     #[test]
     fn servers_that_only_say_that_they_encode() {
         for raw in ["100%", "a b", "%41 c", "gr\u{fc}n", "a?b"] {
-            let mut listing = BucketListing::enter(Bucket::default(), None);
+            let mut listing = BucketListing::enter(Bucket::default(), "", None);
             let names = listing.accept(&page(&["%41+", raw], false)).unwrap();
             assert_eq!(texts(&names), ["%41+", raw]);
         }

@@ -33,7 +33,10 @@ impl Pages {
     /// From the page of a marker on; `None` stands for the first.
     fn enter(server: &Server, marker: Option<String>) -> Self {
         match &server.bucket {
-            Some(bucket) => Self::Bucket(BucketListing::enter(bucket.clone(), marker)),
+            Some(bucket) => {
+                let base = server.url.base.as_str();
+                Self::Bucket(BucketListing::enter(bucket.clone(), base, marker))
+            }
             None => {
                 let base = server.url.base.as_str();
                 Self::Api(Box::new(Listing::enter(server.api.clone(), base, marker)))
