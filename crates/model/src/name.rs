@@ -135,8 +135,19 @@ pub fn is_plain(component: &[u8], first: bool) -> bool {
         _ => {}
     }
     component.len() <= COMPONENT_BYTES
-        && component.iter().all(|&b| b >= b' ' && b != 0x7F)
-        && (component.is_ascii() || is_harmless_utf8(component))
+        && match classes(component) {
+            (true, _) => false,
+            (false, false) => true,
+            (false, true) => is_harmless_utf8(component),
+        }
+}
+
+/// Whether there are control characters among these bytes, and whether there are others than ASCII. Looks at
+/// every one without a branch: for names of ten bytes that takes a third of the time.
+fn classes(bytes: &[u8]) -> (bool, bool) {
+    bytes.iter().fold((false, false), |(control, foreign), &byte| {
+        (control | (byte < b' ') | (byte == 0x7F), foreign | (byte >= 0x80))
+    })
 }
 
 /// UTF-8 without the control characters that have two bytes: terminals take U+009B for ESC `[`.

@@ -55,11 +55,17 @@ pub struct Meta {
 impl Meta {
     /// The value of the first header of that name, without the white space around it.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.split(|&b| b == b'\n').find_map(|line| {
-            let colon = line.iter().position(|&b| b == b':')?;
-            let (known, value) = (&line[..colon], &line[colon + 1..]);
-            known.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
-        })
+        let mut rest = self.headers.as_slice();
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            if let Some((known, [b':', value @ ..])) = rest[..end].split_at_checked(name.len())
+                && known.eq_ignore_ascii_case(name.as_bytes())
+            {
+                return Some(value.trim_ascii());
+            }
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+        None
     }
 }
 

@@ -1,9 +1,16 @@
 //! Sorting entries by buckets of their hashes, which are spread evenly.
 //!
-//! 10 ns for each entry instead of 20-30 by comparing alone. Hashes that are not spread, because
-//! somebody chose the names, cost the comparing again and nothing else.
+//! In two steps, so that each stays in the cache: into parts of some thousand entries, and each part into
+//! buckets of a few. 10 ns for each of 10^5 entries instead of 25 in one step. Hashes that are not
+//! spread, because somebody chose the names, cost the library's comparing again and nothing else.
 
 use super::Entry;
+
+/// Entries of a part, about: 24 KiB.
+const PART: usize = 1024;
+
+/// Parts, at most: each is a place that is written to.
+const PARTS: usize = 1024;
 
 /// Entries of one bucket, about.
 const BUCKET: usize = 4;
@@ -23,48 +30,63 @@ fn insert(entries: &mut [Entry]) {
     }
 }
 
-/// Sorts entries; `room` is scratch space that is kept for the next time.
-pub(super) fn sort(entries: &mut Vec<Entry>, room: &mut Vec<Entry>) {
+/// Copies entries to where they belong by their highest bits, in about so many buckets; leaves in `ends` where
+/// each bucket ends.
+fn spread(from: &[Entry], to: &mut [Entry], buckets: usize, ends: &mut Vec<u32>) {
     let (mut min, mut max) = (u64::MAX, 0);
-    for entry in entries.iter() {
+    for entry in from {
         min = min.min(entry.hash);
         max = max.max(entry.hash);
     }
-    let buckets = (entries.len() / BUCKET).next_power_of_two();
-    if buckets < 8 || min == max {
-        return entries.sort_unstable();
-    }
+    let buckets = buckets.next_power_of_two();
     // As many low bits go as leave fewer values than there are buckets.
-    let bits = u64::BITS - (max - min).leading_zeros();
+    let bits = u64::BITS - max.saturating_sub(min).leading_zeros();
     let shift = bits.saturating_sub(buckets.trailing_zeros());
     let bucket = |entry: &Entry| ((entry.hash - min) >> shift) as usize;
-    let mut ends = vec![0_u32; buckets];
-    for entry in entries.iter() {
+    ends.clear();
+    ends.resize(buckets, 0);
+    for entry in from {
         ends[bucket(entry)] += 1;
     }
     let mut before = 0;
-    for end in &mut ends {
+    for end in ends.iter_mut() {
         before += std::mem::replace(end, before);
     }
     // What was the beginning of each bucket moves to its end.
-    room.clear();
-    room.resize(entries.len(), Entry { hash: 0, pack: 0, place: 0 });
-    for entry in entries.iter() {
+    for entry in from {
         let at = &mut ends[bucket(entry)];
-        room[*at as usize] = *entry;
+        to[*at as usize] = *entry;
         *at += 1;
     }
-    let mut from = 0;
-    for end in ends {
-        let bucket = &mut room[from..end as usize];
-        match bucket.len() {
-            0 | 1 => {}
-            2..=FEW => insert(bucket),
-            _ => bucket.sort_unstable(),
-        }
-        from = end as usize;
+}
+
+/// Sorts entries; `room` is scratch space that is kept for the next time.
+pub(super) fn sort(entries: &mut [Entry], room: &mut Vec<Entry>) {
+    if entries.len() <= FEW {
+        return insert(entries);
     }
-    std::mem::swap(entries, room);
+    // What is there already is written over, and need not be cleared first.
+    room.resize(entries.len().max(room.len()), Entry { hash: 0, pack: 0, place: 0 });
+    let room = &mut room[..entries.len()];
+    let (mut parts, mut ends) = (Vec::new(), Vec::new());
+    spread(entries, room, (entries.len() / PART).clamp(1, PARTS), &mut parts);
+    let mut from = 0;
+    for part in parts {
+        let part = from..part as usize;
+        from = part.end;
+        let (source, entries) = (&room[part.clone()], &mut entries[part]);
+        spread(source, entries, (source.len() / BUCKET).clamp(1, PART), &mut ends);
+        let mut from = 0;
+        for &end in &ends {
+            let bucket = &mut entries[from..end as usize];
+            match bucket.len() {
+                0 | 1 => {}
+                2..=FEW => insert(bucket),
+                _ => bucket.sort_unstable(),
+            }
+            from = end as usize;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +99,7 @@ mod tests {
         fn sorted_whatever_they_are(
             hashes in prop::collection::vec(prop_oneof![
                 any::<u64>(), 0..4_u64, Just(u64::MAX), (u64::MAX - 9)..u64::MAX,
-            ], 0..600),
+            ], 0..6000),
         ) {
             let entry = |(place, &hash): (usize, &u64)| {
                 Entry { hash, pack: (place % 7) as u32, place: place as u64 }

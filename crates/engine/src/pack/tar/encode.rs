@@ -5,6 +5,9 @@ use crate::pack::{Content, Encode, Out, Record};
 use std::io;
 use windrow_model::name;
 
+/// Bodies up to this size are put behind their header first, in bytes.
+const SMALL: usize = 4 << 10;
+
 /// Writes objects as members of a tar file. An object's place is the offset of its header, and it
 /// is complete with its last block; a [`crate::pack::Meta`] becomes a second member behind it.
 #[derive(Debug, Default)]
@@ -58,12 +61,22 @@ impl Encode for TarEncode {
         let bytes = body.len();
         self.head.clear();
         header::member(&mut self.head, &self.path, bytes);
-        out.put(&self.head)?;
         match body.bytes() {
-            Some(body) => out.put(body)?,
-            None => body.pieces(&mut |piece| out.put(piece))?,
+            // Put together here, where the cache has it, it goes out at once.
+            Some(body) if body.len() <= SMALL => {
+                self.head.extend_from_slice(body);
+                header::pad(&mut self.head, bytes);
+                out.put(&self.head)?;
+            }
+            whole => {
+                out.put(&self.head)?;
+                match whole {
+                    Some(body) => out.put(body)?,
+                    None => body.pieces(&mut |piece| out.put(piece))?,
+                }
+                out.put(&ENDING[..header::padding(bytes)])?;
+            }
         }
-        out.put(&ENDING[..header::padding(bytes)])?;
         self.put_meta(record, out)?;
         Ok((place, true))
     }
