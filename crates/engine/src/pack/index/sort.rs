@@ -38,7 +38,8 @@ fn spread(from: &[Entry], to: &mut [Entry], buckets: usize, ends: &mut Vec<u32>)
         min = min.min(entry.hash);
         max = max.max(entry.hash);
     }
-    let buckets = buckets.next_power_of_two();
+    // At least two: of one no bit decides.
+    let buckets = buckets.next_power_of_two().max(2);
     // As many low bits go as leave fewer values than there are buckets.
     let bits = u64::BITS - max.saturating_sub(min).leading_zeros();
     let shift = bits.saturating_sub(buckets.trailing_zeros());
