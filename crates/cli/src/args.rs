@@ -1,10 +1,12 @@
 //! The command line. Every flag has an environment variable `WINDROW_*`.
 
+mod dest;
 mod pack;
 mod read;
 mod s3;
 mod shard;
 
+pub(crate) use dest::DestArgs;
 pub(crate) use pack::{PackArgs, Repack};
 pub(crate) use read::{Cat, Extract, Ls, Status, Verify};
 pub(crate) use s3::{S3Args, S3Style};
@@ -88,7 +90,7 @@ pub(crate) struct Get {
     #[arg(env = "WINDROW_SOURCE", required = true, num_args = 1.., value_delimiter = None)]
     pub(crate) source: Vec<String>,
 
-    /// Directory to write to
+    /// Directory to write to, or s3://BUCKET[/PREFIX] together with --job
     #[arg(short, long = "output", value_name = "DEST", env = "WINDROW_OUTPUT")]
     pub(crate) output: PathBuf,
 
@@ -239,6 +241,9 @@ pub(crate) struct Get {
 
     #[command(flatten)]
     pub(crate) s3: S3Args,
+
+    #[command(flatten)]
+    pub(crate) dest: DestArgs,
 
     #[command(flatten)]
     pub(crate) list: ListArgs,

@@ -163,6 +163,7 @@ fn plan(args: &Get) -> Result<Plan, Error> {
         [server] if server.contains("://") => listing(args, server)?,
         sources => lists(args, sources)?,
     };
+    s3::send(args, &mut plan)?;
     plan.cores = args.cores.unwrap_or(0);
     if args.cores == Some(0) {
         return Err(Error::usage("--cores 0", "must be at least 1"));

@@ -1,6 +1,7 @@
-//! `s3://BUCKET/PREFIX`: where that is, and who asks for it.
+//! `s3://BUCKET/PREFIX`, as a source and as a destination: where that is, and who asks for it.
 
-use crate::args::{Get, S3Args, S3Style};
+use crate::args::{Get, S3Style};
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials as Given;
 use aws_credential_types::provider::ProvideCredentials;
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 use windrow_engine::Plan;
-use windrow_engine::pipeline::{Server, Signing, Source};
+use windrow_engine::pipeline::{Remote, Server, Signing, Source};
 use windrow_engine::source::Api;
 use windrow_engine::source::bucket::Bucket;
 use windrow_engine::wire::sigv4::{Credentials, Identity};
@@ -24,50 +25,81 @@ const AGAIN: Duration = Duration::from_secs(20);
 /// What no service says: where a region is needed and none is known.
 const REGION: &str = "us-east-1";
 
+/// Where a bucket is, and how requests to it are signed.
+struct Place {
+    url: Url,
+    bucket: String,
+    /// What stands behind the bucket.
+    rest: String,
+    in_path: bool,
+    signing: Option<Signing>,
+}
+
+/// How to get there.
+struct Way<'a> {
+    endpoint: Option<(&'static str, String)>,
+    region: Option<&'a str>,
+    profile: Option<&'a str>,
+    no_sign_request: bool,
+    style: S3Style,
+}
+
+impl Place {
+    fn find(address: &str, way: Way<'_>) -> Result<Self, Error> {
+        let rest = address.strip_prefix("s3://").unwrap_or(address);
+        let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        if name.is_empty() || !name.bytes().all(plain) {
+            return Err(Error::usage(address, "not a bucket")
+                .hint("s3://BUCKET or s3://BUCKET/PREFIX, as in s3://photos/2024/"));
+        }
+        let (identity, found) = match way.no_sign_request {
+            true => (None, None),
+            false => {
+                let (identity, region) = identity(way.profile, way.region)?;
+                (Some(identity), region)
+            }
+        };
+        let region = way.region.map(str::to_owned).or(found).unwrap_or_else(|| REGION.to_owned());
+        let style = match (way.style, &way.endpoint) {
+            (S3Style::Auto, Some(_)) => S3Style::Path,
+            // With a dot in it no certificate fits.
+            (S3Style::Auto, None) if name.contains('.') => S3Style::Path,
+            (S3Style::Auto, None) => S3Style::Virtual,
+            (style, _) => style,
+        };
+        let (flag, base) = way
+            .endpoint
+            .unwrap_or_else(|| ("--endpoint-url", format!("https://s3.{region}.amazonaws.com")));
+        let address = match (style, base.split_once("://")) {
+            (S3Style::Virtual, Some((scheme, host))) => format!("{scheme}://{name}.{host}"),
+            _ => base.clone(),
+        };
+        let url = Url::parse(&address).map_err(|why| {
+            Error::usage(format!("{flag} {base}"), "not the address of a service")
+                .why(why)
+                .hint("as in http://localhost:9000")
+        })?;
+        let signing = identity.map(|identity| Signing { identity, region });
+        let in_path = style == S3Style::Path;
+        Ok(Self { url, bucket: name.to_owned(), rest: rest.to_owned(), in_path, signing })
+    }
+}
+
 /// A plan for a bucket.
 pub(crate) fn plan(args: &Get, source: &str) -> Result<Plan, Error> {
     let own = &args.s3;
-    let rest = source.strip_prefix("s3://").unwrap_or(source);
-    let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    if name.is_empty() || !name.bytes().all(plain) {
-        return Err(Error::usage(source, "not a bucket")
-            .hint("s3://BUCKET or s3://BUCKET/PREFIX, as in s3://photos/2024/"));
-    }
-    let (identity, found) = match own.no_sign_request {
-        true => (None, None),
-        false => {
-            let (identity, region) = identity(own)?;
-            (Some(identity), region)
-        }
+    let way = Way {
+        endpoint: own.endpoint().map(|url| ("--endpoint-url", url)),
+        region: own.region.as_deref(),
+        profile: own.profile.as_deref(),
+        no_sign_request: own.no_sign_request,
+        style: own.s3_style,
     };
-    let region = own.region.clone().or(found).unwrap_or_else(|| REGION.to_owned());
-    let endpoint = own.endpoint();
-    let style = match (own.s3_style, &endpoint) {
-        (S3Style::Auto, Some(_)) => S3Style::Path,
-        // With a dot in it no certificate fits.
-        (S3Style::Auto, None) if name.contains('.') => S3Style::Path,
-        (S3Style::Auto, None) => S3Style::Virtual,
-        (style, _) => style,
-    };
-    let base = endpoint.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
-    let address = match (style, base.split_once("://")) {
-        (S3Style::Virtual, Some((scheme, host))) => format!("{scheme}://{name}.{host}"),
-        _ => base.clone(),
-    };
-    let url = Url::parse(&address).map_err(|why| {
-        Error::usage(format!("--endpoint-url {base}"), "not the address of a service")
-            .why(why)
-            .hint("as in http://localhost:9000")
-    })?;
-    let bucket = Bucket {
-        name: name.to_owned(),
-        prefix: prefix.to_owned(),
-        start_after: own.start_after.clone(),
-        in_path: style == S3Style::Path,
-    };
+    let Place { url, bucket, rest, in_path, signing } = Place::find(source, way)?;
+    let bucket =
+        Bucket { name: bucket, prefix: rest, start_after: own.start_after.clone(), in_path };
     let api = Api { get_path: format!("{}/{{+name}}", bucket.base()), ..Api::default() };
-    let signing = identity.map(|identity| Signing { identity, region });
     let server = Server {
         url,
         api,
@@ -83,13 +115,57 @@ pub(crate) fn plan(args: &Get, source: &str) -> Result<Plan, Error> {
     Ok(plan)
 }
 
+/// Sends what a plan fetches to a bucket, where `-o` names one.
+pub(crate) fn send(args: &Get, plan: &mut Plan) -> Result<(), Error> {
+    let own = &args.dest;
+    let Some(output) = args.output.to_str().filter(|output| output.starts_with("s3://")) else {
+        return match &own.job {
+            Some(_) => Err(Error::usage("--job", "DEST is a directory")
+                .hint("the state of the run lies in DEST/.windrow; leave --job out")),
+            None => Ok(()),
+        };
+    };
+    let Some(job) = &own.job else {
+        return Err(Error::usage(output, "where is the state of the run to lie?")
+            .hint("--job DIR names a directory for it; the same line again goes on with the run"));
+    };
+    if plan.format == windrow_engine::Format::Null {
+        return Err(Error::usage("--format null", "writes nothing into a bucket"));
+    }
+    let from = &args.s3;
+    let endpoint = own.dest_endpoint_url.clone().map(|url| ("--dest-endpoint-url", url));
+    let way = Way {
+        endpoint: endpoint.or_else(|| from.endpoint().map(|url| ("--endpoint-url", url))),
+        region: own.dest_region.as_deref().or(from.region.as_deref()),
+        profile: own.dest_profile.as_deref().or(from.profile.as_deref()),
+        no_sign_request: own.dest_no_sign_request,
+        style: from.s3_style,
+    };
+    let Place { url, bucket, mut rest, in_path, signing } = Place::find(output, way)?;
+    if !rest.is_empty() && !rest.ends_with('/') {
+        rest.push('/');
+    }
+    plan.dest.clone_from(job);
+    plan.remote = Some(Remote {
+        url,
+        bucket,
+        in_path,
+        prefix: rest,
+        signing,
+        if_none_match: own.if_none_match,
+        keep_metadata: own.keep_metadata,
+        concurrency: own.dest_concurrency,
+    });
+    Ok(())
+}
+
 /// What was found, by the chain that every tool of AWS has: environment, profiles, SSO, web
 /// identity, containers, instance metadata.
 type Found = Result<(Arc<Identity>, Option<String>), Error>;
 
-fn identity(own: &S3Args) -> Found {
+fn identity(profile: Option<&str>, region: Option<&str>) -> Found {
     let (send, found) = channel();
-    let (profile, region) = (own.profile.clone(), own.region.clone());
+    let (profile, region) = (profile.map(str::to_owned), region.map(str::to_owned));
     std::thread::Builder::new()
         .name("credentials".into())
         .spawn(move || keep(profile, region, &send))
@@ -110,7 +186,9 @@ fn keep(profile: Option<String>, region: Option<String>, found: &Sender<Found>) 
     runtime.block_on(async {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
         if let Some(profile) = profile {
-            loader = loader.profile_name(profile);
+            // Who names a profile means it, whatever the environment holds beside it.
+            let own = ProfileFileCredentialsProvider::builder().profile_name(&profile).build();
+            loader = loader.profile_name(profile).credentials_provider(own);
         }
         if let Some(region) = region {
             loader = loader.region(Region::new(region));

@@ -624,3 +624,28 @@ pub const SHARD_FLUSH_REST: Duration = Duration::from_secs(10);
 
 /// After a read that brought little, more is let come for so long before the next.
 pub const SHARD_PAUSE: Duration = Duration::from_millis(1);
+
+/// Objects of one core that wait for a place in an object store, or are on their way there, at most.
+pub const UPLOADS_WAITING: usize = 1024;
+
+/// Connections of one core to an object store that is written to: at first, and at most. Between them it is
+/// the number that the store takes without asking to slow down.
+pub const UPLOAD_CONNECTIONS: std::ops::RangeInclusive<usize> = 8..=128;
+
+/// What is larger goes to an object store in parts.
+pub const WHOLE_UPLOAD_BYTES: u64 = 32 << 20;
+
+/// Bytes of a part, at least (S3: 5 MiB to 5 GiB, but for the last).
+pub const UPLOAD_PART_BYTES: u64 = 16 << 20;
+
+/// Parts of one object, at most (S3: 10,000).
+pub const UPLOAD_PARTS: u64 = 9_000;
+
+/// Parts of one object that are on their way at once.
+pub const UPLOAD_PARTS_AT_ONCE: usize = 4;
+
+/// Bytes of a key of an object store, at most (S3).
+pub const KEY_BYTES: usize = 1024;
+
+/// Bytes of an answer to an upload that are read.
+pub const UPLOAD_ANSWER_BYTES: u64 = 64 << 10;

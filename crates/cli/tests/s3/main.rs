@@ -13,6 +13,7 @@ mod fetched;
 mod refused;
 mod styles;
 mod throttled;
+mod written;
 
 use server::{ACCESS_KEY, Server, TOKEN};
 use std::collections::{BTreeMap, HashSet};

@@ -41,6 +41,8 @@ pub(crate) struct Limit {
 /// A request, and what it was answered with.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
+    /// `GET`, `PUT`, ...
+    pub(crate) method: String,
     /// As it was sent.
     pub(crate) target: String,
     /// 0 until it is answered.
@@ -54,6 +56,22 @@ impl Asked {
     }
 }
 
+/// What becomes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trick {
+    /// The request is carried out, and the connection closed without an answer.
+    Cut,
+    /// The same, without carrying it out.
+    Lose,
+    /// An error behind a 200, and nothing is carried out.
+    LateError,
+    /// This status, and nothing is carried out.
+    Status(u16),
+}
+
+/// Says by method and target which of them it is.
+pub(crate) type Tricks = Box<dyn FnMut(&str, &str) -> Option<Trick> + Send>;
+
 /// Until it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
@@ -66,6 +84,8 @@ pub(crate) struct Server {
 struct Shared {
     asked: Mutex<Vec<Asked>>,
     limit: Option<Limit>,
+    /// What is done to answers, instead of sending them as they are.
+    tricks: Mutex<Option<Tricks>>,
     /// A file that is removed when the bucket was listed.
     goes: Mutex<Option<PathBuf>>,
     /// Requests that would be borne then.
@@ -80,7 +100,8 @@ impl Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET));
         let service = builder.build();
         let (asked, bucket) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { asked, limit, goes: Mutex::default(), bucket });
+        let (goes, tricks) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { asked, limit, tricks, goes, bucket });
         let (end, ended) = oneshot::channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
@@ -97,6 +118,32 @@ impl Server {
             });
         });
         Self { address, folder, shared, end: Some(end), thread: Some(thread) }
+    }
+
+    /// Makes another bucket.
+    pub(crate) fn bucket(&self, name: &str) {
+        std::fs::create_dir(self.folder.path().join(name)).expect("a bucket");
+    }
+
+    /// Does something to answers from now on.
+    pub(crate) fn trick(&self, tricks: Tricks) {
+        *locked(&self.shared.tricks) = Some(tricks);
+    }
+
+    /// The objects of a bucket, body by key.
+    pub(crate) fn objects(&self, bucket: &str) -> BTreeMap<String, Vec<u8>> {
+        let tree = windrow_testkit::Tree::read(&self.folder.path().join(bucket));
+        let name = |path: &std::path::Path| path.to_str().expect("a key").to_owned();
+        tree.0.into_iter().map(|(path, body)| (name(&path), body)).collect()
+    }
+
+    /// Uploads in parts that were begun and not ended.
+    pub(crate) fn uploads(&self) -> usize {
+        let all = std::fs::read_dir(self.folder.path()).expect("a folder");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.expect("an entry").file_name().to_string_lossy().into_owned()
+        };
+        all.map(name).filter(|name| name.starts_with(".upload")).count()
     }
 
     /// `HOST:PORT`.
@@ -223,14 +270,23 @@ async fn answer(
     shared: &Shared,
 ) -> Result<Response<s3s::Body>, s3s::HttpError> {
     let target = request.uri().path_and_query().map_or("", |target| target.as_str()).to_owned();
+    let method = request.method().to_string();
+    let trick = locked(&shared.tricks).as_mut().and_then(|tricks| tricks(&method, &target));
     let index = {
         let mut asked = locked(&shared.asked);
-        asked.push(Asked { target, status: 0 });
+        asked.push(Asked { method, target, status: 0 });
         asked.len() - 1
     };
-    let mut response = match shared.refusal(index) {
-        Some(status) => slow_down(status),
-        None => Service::call(service, request).await?,
+    let closed = || s3s::HttpError::new("closed".into());
+    let mut response = match (shared.refusal(index), trick) {
+        (Some(status), _) | (None, Some(Trick::Status(status))) => slow_down(status),
+        (None, None) => Service::call(service, request).await?,
+        (None, Some(Trick::Cut)) => {
+            Service::call(service, request).await?;
+            return Err(closed());
+        }
+        (None, Some(Trick::Lose)) => return Err(closed()),
+        (None, Some(Trick::LateError)) => late_error(),
     };
     if let Some(path) = locked(&shared.goes).take() {
         std::fs::remove_file(path).expect("a file");
@@ -242,6 +298,13 @@ async fn answer(
         asked.status = response.status().as_u16();
     }
     Ok(response)
+}
+
+/// What S3 may say when it has said 200 already.
+fn late_error() -> Response<s3s::Body> {
+    let text = "<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code><Message>We encountered an \
+                internal error. Please try again.</Message></Error>";
+    Response::new(s3s::Body::from(text.to_owned()))
 }
 
 /// What S3 says to who asks too often.

@@ -14,7 +14,7 @@ use crate::content::coding::Kept;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::{Access, Board, ByteRate, ClockOffset, Hedge, Key, NamedBy, Rate};
-use crate::sink::{Destination, Seat, Sinks};
+use crate::sink::{Destination, Format, Seat, Sinks};
 use crate::wire::{Link, LinkOptions, Network, NoConnection, ReadBuffer, Watchdog};
 use async_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
@@ -112,7 +112,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above(), plan.bodies_bytes()),
         kept: Kept::default(),
         compressed: plan.compressed,
-        wants_meta: plan.format.wants_meta(&plan.pack),
+        wants_meta: plan.format.wants_meta(&plan.pack)
+            || (plan.remote.is_some() && plan.format == Format::Files),
         notes: Vec::new(),
         wall: wall(Instant::now()),
         route,

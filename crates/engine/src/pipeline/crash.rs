@@ -147,7 +147,7 @@ impl World {
         let errno = |errno: Errno| Error::environment("sim", "ledger").why(errno);
         let cores = 1 + self.random.below(2) as usize;
         let ledger = Ledger::open_in(&self.sim, RUN, cores, &past, self.boot()).map_err(errno)?;
-        let unfinished = tidy(&self.sim, self.kind(), &packs, "sim")?;
+        let unfinished = tidy(&self.sim, self.kind(), &packs, None, "sim")?;
         let failures = Arc::clone(&ledger.failures);
         let listing = Arc::clone(&ledger.listing);
         let mut hands: Vec<Hand> = Vec::new();

@@ -9,6 +9,7 @@ mod check;
 mod core;
 #[cfg(test)]
 mod crash;
+mod depot;
 mod feed;
 mod flights;
 mod gathering;
@@ -25,6 +26,7 @@ mod worker;
 mod writing;
 
 pub use crate::sink::{Format, ShardSize};
+pub use depot::Remote;
 pub use plan::{MaxFailures, Only, Plan, Server, Signing, Source};
 pub use repack::{Repacked, repack};
 pub use survey::{Preview, Survey, preview};
@@ -331,6 +333,10 @@ fn run_cores(
     control: &Arc<Control>,
     origins: &Arc<Origins>,
 ) -> Result<Total, Error> {
+    let depot = depot::Depot::of(plan, control, dest.disk());
+    if let Some(depot) = &depot {
+        depot.clear()?;
+    }
     let settings = Settings {
         format: plan.format,
         size: plan.shard_size,
@@ -343,6 +349,9 @@ fn run_cores(
         held_packs: plan.held_packs,
         directories: plan.directories,
         commit_interval: plan.commit_interval,
+        upload_bytes: plan.memory / 8 / plan.cores as u64,
+        keep_metadata: plan.remote.as_ref().is_some_and(|remote| remote.keep_metadata),
+        depot: depot.map(|depot| Arc::new(depot) as Arc<dyn crate::sink::Depot>),
     };
     let sinks = Sinks::new(Arc::clone(dest), settings)?;
     let mut network = plan.network.clone();

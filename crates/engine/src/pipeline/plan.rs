@@ -1,5 +1,6 @@
 //! What a run is to do, with every choice made.
 
+use super::depot::Remote;
 use super::gathering::Gathering;
 use crate::pack::PackOptions;
 use crate::report::Report;
@@ -20,6 +21,7 @@ use windrow_model::limits::{
     COMMIT_INTERVAL, COMMIT_PACKS, CONCURRENCY, CORE_FDS, DIRECTORY_HANDLES, GET_SHARDS,
     HELD_BATCHES, HELD_FILES, LEAST_CORE_FDS, MIN_SPEED, MIN_SPEED_WINDOW, OBJECT_BYTES,
     PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, REDIRECTS, RESERVED_FDS, SHARD_BLOCK_BYTES,
+    UPLOAD_CONNECTIONS,
 };
 use windrow_model::url::Url;
 use windrow_model::{Error, FailureClass};
@@ -35,8 +37,10 @@ pub(super) const MEMORY: u64 = 256 << 20;
 pub struct Plan {
     /// Where the objects are.
     pub source: Source,
-    /// The directory to write to.
+    /// The directory to write to; that of the job where [`Plan::remote`] is.
     pub dest: PathBuf,
+    /// Where in an object store objects and packs go, and not to that directory.
+    pub remote: Option<Remote>,
     /// Form of the output.
     pub format: Format,
     /// When a pack is full.
@@ -109,6 +113,8 @@ pub struct Plan {
     pub(super) held_files: usize,
     /// Full packs without a name that there is room for on each core; settled before a run.
     pub(super) held_packs: usize,
+    /// Connections of each core to where objects are put; settled before a run.
+    pub(super) uploads: usize,
 }
 
 /// Where the objects of a run are.
@@ -212,6 +218,7 @@ impl Plan {
         Self {
             source: source.into(),
             dest: dest.into(),
+            remote: None,
             format,
             shard_size: SHARD_SIZE,
             division: None,
@@ -252,6 +259,7 @@ impl Plan {
             directories: 0,
             held_files: 1,
             held_packs: 1,
+            uploads: 0,
         }
     }
 
@@ -297,7 +305,15 @@ impl Plan {
         let room = files.saturating_sub(fixed(self.cores));
         let share = room / 4 / self.cores;
         let held = Held::of(self.format, share, self.lanes());
-        let taken = held.files;
+        let mut taken = held.files;
+        if let Some(remote) = &self.remote {
+            let wanted = remote.concurrency.map(|all| all.div_ceil(self.cores));
+            let most = wanted.unwrap_or(*UPLOAD_CONNECTIONS.end());
+            self.uploads = most.min(share).max(1);
+            let files = if self.format == Format::Files { 0 } else { held.files };
+            // One that is closed and the one in its place.
+            taken = files + self.uploads * 2;
+        }
         self.directories = held.directories;
         (self.held_files, self.held_packs) = (held.held_files, held.held_packs);
         // A connection and the file that a large body on it goes to.

@@ -210,7 +210,7 @@ impl Record {
             })
             .collect();
         if let Some(kind) = self.format.packs() {
-            let unfinished = tidy(&*disk, kind, &packs, &shown)?;
+            let unfinished = tidy(&*disk, kind, &packs, sinks.depot(), &shown)?;
             sinks.go_on(packs.last_key_value().map_or(0, |(&last, _)| last + 1), &unfinished);
         }
         let _ = self.opened.set(Opened {
@@ -406,6 +406,9 @@ fn run_file(plan: &Plan) -> RunFile {
         Source::List(list) => list.describe(),
     };
     let mut details = details;
+    if let Some(remote) = &plan.remote {
+        details.push(("into", format!("{} at {}", remote.shown(), remote.url)));
+    }
     if let Some(Division { shards, by }) = &plan.division {
         details.push(("shards", format!("{shards} by {by}")));
     }

@@ -338,12 +338,15 @@ impl Worker {
 
     /// What the sink took and could not store after all.
     pub(super) fn take_back_rejected(&mut self) {
-        let (objects, bytes) = self.sink.rejected();
-        if objects > 0 {
-            let counters = self.counters();
+        let counters = &self.report.cores[self.core];
+        let mut any = false;
+        self.sink.rejected(&mut |class, objects, bytes| {
+            any = true;
             counters.stored.sub(objects);
             counters.bytes.sub(bytes);
-            counters.failed[FailureClass::Name as usize].add(objects);
+            counters.failed[class as usize].add(objects);
+        });
+        if any {
             self.check_max_failures();
         }
     }

@@ -168,6 +168,9 @@ impl Writer {
             held_packs: held.held_packs,
             directories: held.directories,
             commit_interval: options.commit_interval,
+            depot: None,
+            upload_bytes: 0,
+            keep_metadata: false,
         };
         let sinks = Sinks::new(Arc::clone(&dest), settings)?;
         let mut writer = Self {
@@ -376,10 +379,12 @@ impl Writer {
         self.torn();
         let Some(mut sink) = self.sink.take() else { return Ok(self.written) };
         let finished = sink.finish();
-        let (objects, bytes) = sink.rejected();
-        self.written.stored -= objects.min(self.written.stored);
-        self.written.bytes -= bytes.min(self.written.bytes);
-        self.written.failed += objects;
+        let written = &mut self.written;
+        sink.rejected(&mut |_, objects, bytes| {
+            written.stored -= objects.min(written.stored);
+            written.bytes -= bytes.min(written.bytes);
+            written.failed += objects;
+        });
         finished?;
         self.record.flush().map_err(|errno| self.unrecorded(errno))?;
         self.dest.clear_temporary()?;

@@ -16,8 +16,9 @@
 
 use super::block::Block;
 use super::book::Book;
+use super::depot::Depot;
 use super::errno::fatal;
-use super::pack::{PackKind, UNNAMED, unnamed};
+use super::pack::{PackKind, unnamed};
 use crate::disk::{Dir, Disk, File, Synced, Use};
 use crate::pack::index::{self, Run};
 use rustix::io::Errno;
@@ -133,6 +134,8 @@ pub(super) struct Hand {
     lost: bool,
     /// One call syncs everything of the file system.
     sync_at_once: bool,
+    /// Where packs go that are whole, if not to the directory of the destination.
+    depot: Option<Arc<dyn Depot>>,
     batch: Batch,
 }
 
@@ -170,8 +173,14 @@ impl Hand {
             since: (0, 0),
             lost: false,
             sync_at_once,
+            depot: None,
             batch: Batch::default(),
         }
+    }
+
+    /// The same with another place for packs that are whole.
+    pub(super) fn to(self, depot: Option<Arc<dyn Depot>>) -> Self {
+        Self { depot, ..self }
     }
 
     pub(super) fn shared(&self) -> Arc<Shared> {
@@ -329,12 +338,12 @@ impl Hand {
         for (number, file) in std::mem::take(&mut self.full) {
             drop(file);
             let name = self.packs.file_name(number);
-            self.disk
-                .rename(Dir::Open, Dir::Root, &name)
-                .map_err(|errno| unnamed(self.wrong(&name, UNNAMED, errno), errno))?;
+            let wrong = |what: &str, errno| unnamed(self.wrong(&name, what, errno), errno);
+            super::pack::shelve(&*self.disk, self.depot.as_deref(), &name, &wrong)?;
             named.push(number);
         }
-        let _ = self.disk.sync_dir(Dir::Root).map_err(|errno| {
+        let dir = if self.depot.is_some() { Dir::Open } else { Dir::Root };
+        let _ = self.disk.sync_dir(dir).map_err(|errno| {
             self.give_up();
             self.wrong("", "cannot make the output durable", errno)
         })?;
@@ -352,7 +361,8 @@ impl Hand {
             let _ = match beside {
                 Beside::Index(run) => index::write(&**disk, run),
                 Beside::Stats(json) => {
-                    write_stats(&**disk, &kind.stats_name(*number), json).map_err(Into::into)
+                    let (name, depot) = (kind.stats_name(*number), self.depot.as_deref());
+                    write_stats(&**disk, depot, &name, json).map_err(Into::into)
                 }
             };
             false
@@ -556,9 +566,16 @@ pub(super) const TAKEN: Failure = Failure {
 };
 
 /// Whoever is killed meanwhile leaves no half of it, and what has its name already stays.
-fn write_stats(disk: &dyn Disk, name: &str, json: &[u8]) -> Result<(), Errno> {
+fn write_stats(
+    disk: &dyn Disk,
+    depot: Option<&dyn Depot>,
+    name: &str,
+    json: &[u8],
+) -> Result<(), Errno> {
     disk.create(Dir::Open, name, Use::Plain)?.write_at(json, 0)?;
-    disk.rename(Dir::Open, Dir::Root, name).inspect_err(|_| {
+    let wrong = |_: &str, errno| Error::environment(name, "cannot write").why(errno);
+    super::pack::shelve(disk, depot, name, &wrong).map_err(|_| {
         let _ = disk.remove(Dir::Open, name);
+        Errno::IO
     })
 }

@@ -5,6 +5,7 @@
 
 mod block;
 mod book;
+pub mod depot;
 pub mod dest;
 mod errno;
 mod files;
@@ -13,6 +14,7 @@ mod hand;
 mod null;
 mod pack;
 mod records;
+mod remote;
 mod shards;
 #[cfg(test)]
 pub(crate) mod simulated;
@@ -22,6 +24,7 @@ pub mod tar;
 mod writer;
 
 pub use book::Book;
+pub use depot::Depot;
 pub use dest::{Destination, RunFile};
 pub(crate) use files::{Tree, descend};
 pub use pack::PackKind;
@@ -35,7 +38,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use windrow_model::limits::{COMMIT_BYTES, COMMIT_OBJECTS};
-use windrow_model::{Error, FailedObject, Failure, Ordinal, Receipt};
+use windrow_model::{Error, FailedObject, Failure, FailureClass, Ordinal, Receipt};
 use writer::Writer;
 
 /// What a run leaves behind.
@@ -183,11 +186,9 @@ pub trait Sink {
         (0, 0)
     }
 
-    /// Objects and bytes that [`Sink::store`] took, and that failed when they were to get their
-    /// name (class `name`); each is told of once.
-    fn rejected(&mut self) -> (u64, u64) {
-        (0, 0)
-    }
+    /// Tells of objects that [`Sink::store`] took, and that failed when they were to get their name: class,
+    /// objects, bytes. Each is told of once.
+    fn rejected(&mut self, _each: &mut dyn FnMut(FailureClass, u64, u64)) {}
 }
 
 /// What is known of a pack that an earlier process began.
@@ -265,6 +266,12 @@ pub struct Settings {
     pub directories: usize,
     /// Time between two commits.
     pub commit_interval: std::time::Duration,
+    /// Where objects and packs go that are not for the disk.
+    pub depot: Option<Arc<dyn Depot>>,
+    /// Bytes of bodies that each core may have in memory on their way there.
+    pub upload_bytes: u64,
+    /// Objects there keep every header line that says something of them, not only their type.
+    pub keep_metadata: bool,
 }
 
 /// Opens the sinks of a run.
@@ -298,6 +305,11 @@ impl Sinks {
         Ok(Self { dest, settings, numbers, unfinished, method, groups })
     }
 
+    /// Where objects and packs go that are not for the disk.
+    pub(crate) fn depot(&self) -> Option<&dyn Depot> {
+        self.settings.depot.as_deref()
+    }
+
     /// New packs have numbers from `first` on, and these packs are to be finished; to be called
     /// before the first object is stored.
     pub fn go_on(&self, first: u32, unfinished: &Unfinished) {
@@ -323,6 +335,15 @@ impl Sinks {
     ) -> Result<Box<dyn Sink>, Error> {
         let settings = &self.settings;
         Ok(match settings.format {
+            Format::Files if let Some(depot) = &settings.depot => {
+                let manner = remote::Manner {
+                    bytes: settings.upload_bytes,
+                    metadata: settings.keep_metadata,
+                    commit_interval: settings.commit_interval,
+                    every: self.every(),
+                };
+                Box::new(remote::RemoteSink::open(Arc::clone(depot), books(core), manner)?)
+            }
             Format::Files => {
                 let writer = Writer::start(self.hand(tar::KIND, books(core)), 0, 1)?;
                 let dest = Arc::clone(&self.dest);
@@ -353,14 +374,17 @@ impl Sinks {
         })
     }
 
+    /// When to commit without being told to.
+    fn every(&self) -> CommitSize {
+        let packs = self.settings.held_packs;
+        CommitSize { objects: COMMIT_OBJECTS, bytes: COMMIT_BYTES, packs }
+    }
+
     fn hand(&self, packs: PackKind, book: Box<dyn Book>) -> Hand {
-        let every = CommitSize {
-            objects: COMMIT_OBJECTS,
-            bytes: COMMIT_BYTES,
-            packs: self.settings.held_packs,
-        };
         let dest = &self.dest;
-        Hand::new(dest.disk(), book, packs, every, dest.shown(), dest.syncs_at_once())
+        let hand =
+            Hand::new(dest.disk(), book, packs, self.every(), dest.shown(), dest.syncs_at_once());
+        hand.to(self.settings.depot.clone())
     }
 
     fn records(

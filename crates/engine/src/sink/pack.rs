@@ -4,6 +4,7 @@
 //! What its members look like is the format's affair.
 
 use super::block::Block;
+use super::depot::Depot;
 use super::hand::Beside;
 use super::records::Pending;
 use super::writer::Pen;
@@ -335,9 +336,6 @@ fn number(digits: &str) -> Option<u32> {
     plain.then(|| digits.parse().ok())?
 }
 
-/// What is said of a pack that cannot get its name.
-pub(super) const UNNAMED: &str = "cannot give the pack its name";
-
 /// Adds what can be done about a pack that cannot get its name.
 pub(super) fn unnamed(error: Error, errno: Errno) -> Error {
     match errno {
@@ -346,6 +344,24 @@ pub(super) fn unnamed(error: Error, errno: Errno) -> Error {
         ),
         _ => error,
     }
+}
+
+/// Gives a pack that is whole its name: here, or in an object store, and then it is no longer here. What goes
+/// wrong on the disk is put into words by `wrong`.
+pub(super) fn shelve(
+    disk: &dyn Disk,
+    depot: Option<&dyn Depot>,
+    name: &str,
+    wrong: &dyn Fn(&str, Errno) -> Error,
+) -> Result<(), Error> {
+    let Some(depot) = depot else {
+        return disk
+            .rename(Dir::Open, Dir::Root, name)
+            .map_err(|errno| wrong("cannot give the pack its name", errno));
+    };
+    let file = disk.read(Dir::Open, name).map_err(|errno| wrong("cannot read", errno))?;
+    depot.file(name, &*file)?;
+    disk.remove(Dir::Open, name).map_err(|errno| wrong("cannot remove", errno))
 }
 
 /// Puts the directories in order before a run goes on: packs are cut to what is recorded of them,
@@ -363,6 +379,7 @@ pub(crate) fn tidy(
     disk: &dyn Disk,
     kind: PackKind,
     packs: &std::collections::BTreeMap<u32, crate::sink::PackRecord>,
+    depot: Option<&dyn Depot>,
     shown: &str,
 ) -> Result<Unfinished, Error> {
     let wrong = |name: &str, what: &str, errno: Errno| {
@@ -406,8 +423,8 @@ pub(crate) fn tidy(
             Err(errno) => return Err(wrong(&name, "cannot cut the pack", errno)),
         }
         if pack.full {
-            disk.rename(Dir::Open, Dir::Root, &name)
-                .map_err(|errno| unnamed(wrong(&name, UNNAMED, errno), errno))?;
+            let wrong = |what: &str, errno| unnamed(wrong(&name, what, errno), errno);
+            shelve(disk, depot, &name, &wrong)?;
             moved = true;
         } else {
             unfinished.push((number, *pack));
@@ -417,7 +434,8 @@ pub(crate) fn tidy(
         disk.remove(Dir::Open, name).map_err(|errno| wrong(name, "cannot remove", errno))?;
     }
     if moved {
-        let _ = disk.sync_dir(Dir::Root).map_err(|errno| wrong("", "cannot sync", errno))?;
+        let dir = if depot.is_some() { Dir::Open } else { Dir::Root };
+        let _ = disk.sync_dir(dir).map_err(|errno| wrong("", "cannot sync", errno))?;
     }
     unfinished.reverse();
     Ok(Unfinished::new(unfinished))

@@ -7,6 +7,7 @@ use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use windrow_model::Error;
@@ -76,6 +77,18 @@ impl Spool {
 
     fn file(&mut self) -> &mut File {
         self.file.as_mut().unwrap_or_else(|| unreachable!("taken once, when the spool ends"))
+    }
+
+    /// Reads bytes from an offset until the buffer is full.
+    ///
+    /// # Errors
+    /// The environment's, or there are not so many.
+    pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let file = self.file.as_ref();
+        let file = file.unwrap_or_else(|| unreachable!("taken once, when the spool ends"));
+        file.read_exact_at(buffer, at).map_err(|error| {
+            Error::environment(self.dest.shown(), "cannot read a body back").why(error)
+        })
     }
 
     /// Shows the bytes to `take`, in pieces, from the first.

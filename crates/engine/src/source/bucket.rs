@@ -197,7 +197,7 @@ pub fn refusal(body: &[u8]) -> Option<Refusal> {
 const DEPTH: usize = 8;
 
 /// Shows the text of each element with the names of those around it, outermost first.
-fn each_text(body: &[u8], mut see: impl FnMut(&[&str], &str)) -> Result<(), String> {
+pub(crate) fn each_text(body: &[u8], mut see: impl FnMut(&[&str], &str)) -> Result<(), String> {
     let mut reader = Reader::from_reader(body);
     let mut path: Vec<String> = Vec::new();
     let mut text = String::new();

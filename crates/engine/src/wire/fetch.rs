@@ -1,8 +1,9 @@
-//! One request at a time, with its whole response in memory: for listings.
+//! One request at a time, with its whole response in memory: for listings, and for what is written to
+//! object stores.
 
 use super::h1::{Broken, Exchange, Head, Interest, Loss, Session, Template};
 use super::pace::{Pace, Patience};
-use super::sigv4::Identity;
+use super::sigv4::{Act, Identity};
 use super::stream::Stream;
 use super::target::{NoConnection, Target};
 use std::io;
@@ -28,8 +29,25 @@ pub struct Fetched {
     pub date: Option<u64>,
     /// Where the bucket is (`x-amz-bucket-region`).
     pub region: Option<String>,
+    /// `ETag`, if it was text.
+    pub etag: Option<String>,
+    /// `Content-Length`, of an answer to `HEAD` too.
+    pub length: Option<u64>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+/// A request.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// What is signed of it.
+    pub act: Act<'a>,
+    /// Path and query, percent-encoded, the parameters in the order of their names.
+    pub path: &'a [u8],
+    /// Header lines that are not signed; none may hold a control character.
+    pub lines: &'a [(&'a str, &'a str)],
+    /// The body, where the method has one.
+    pub body: Option<&'a [u8]>,
 }
 
 /// Asks one origin for one thing after the other, on one connection that is kept.
@@ -72,10 +90,28 @@ impl Client {
     /// # Cancel
     /// Dropping it drops the connection.
     pub async fn get(&mut self, path: &[u8]) -> Result<Fetched, Failure> {
-        if let Some((stream, session)) = self.kept.take()
-            && let Some(result) = self.attempt(stream, session, path).await
-        {
-            return result;
+        self.send(&Ask { act: Act::GET, path, lines: &[], body: None }).await
+    }
+
+    /// Sends a request and waits for the answer. One with a body is sent once: where the connection ends
+    /// without an answer nobody knows whether it was carried out.
+    ///
+    /// # Errors
+    /// The attempt's failure; a status is none.
+    ///
+    /// # Cancel
+    /// Dropping it drops the connection.
+    pub async fn send(&mut self, ask: &Ask<'_>) -> Result<Fetched, Failure> {
+        let closed = || {
+            let detail = "the server closed the connection without an answer";
+            Err(Failure::new(FailureClass::Reset, detail))
+        };
+        if let Some((stream, session)) = self.kept.take() {
+            match self.attempt(stream, session, ask).await {
+                Some(result) => return result,
+                None if ask.body.is_some() => return closed(),
+                None => {}
+            }
         }
         let begun = Instant::now();
         let stream = loop {
@@ -90,11 +126,7 @@ impl Client {
                 }
             }
         };
-        let closed = || {
-            let detail = "the server closed the connection without an answer";
-            Err(Failure::new(FailureClass::Reset, detail))
-        };
-        self.attempt(stream, Session::new(1), path).await.unwrap_or_else(closed)
+        self.attempt(stream, Session::new(1), ask).await.unwrap_or_else(closed)
     }
 
     /// `None` if the connection closed before an answer began.
@@ -102,17 +134,36 @@ impl Client {
         &mut self,
         mut stream: Stream,
         mut session: Session<()>,
-        path: &[u8],
+        ask: &Ask<'_>,
     ) -> Option<Result<Fetched, Failure>> {
         let mut request = Vec::new();
-        self.template.render(&mut request, |out| out.extend_from_slice(path));
+        let length = ask.body.map(<[u8]>::len);
+        self.template.render_act(&ask.act, ask.lines, length, ask.path, &mut request);
         let mut answer = Answer { bound: self.bound, ..Answer::default() };
-        session.sent(());
+        match ask.act.method {
+            "HEAD" => session.sent_head(()),
+            _ => session.sent(()),
+        }
         let mut pace = Pace::new(self.patience, Instant::now());
         pace.begin(Instant::now());
-        let broken = match in_time(&pace, write_all(&mut stream, &request)).await {
-            Ok(Ok(())) => self.read(&mut stream, &mut session, &mut answer, pace).await,
-            Ok(Err(_)) => Some(Broken::Closed),
+        let body = ask.body.unwrap_or_default();
+        if body.len() <= AT_ONCE {
+            request.extend_from_slice(body);
+        }
+        let mut written = in_time(&pace, write_all(&mut stream, &request)).await;
+        for piece in body.chunks(AT_ONCE).filter(|_| body.len() > AT_ONCE) {
+            if !matches!(written, Ok(Ok(()))) {
+                break;
+            }
+            // The server is not silent while it takes what it is sent.
+            pace.begin(Instant::now());
+            written = in_time(&pace, write_all(&mut stream, piece)).await;
+        }
+        pace.begin(Instant::now());
+        let broken = match written {
+            // Who refuses a body says why, and closes.
+            Ok(Err(_)) if body.is_empty() => Some(Broken::Closed),
+            Ok(_) => self.read(&mut stream, &mut session, &mut answer, pace).await,
             Err(broken) => Some(broken),
         };
         if answer.complete {
@@ -189,6 +240,9 @@ async fn write_all(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     stream.flush().await
 }
 
+/// Bytes of a body that are written at once.
+const AT_ONCE: usize = 256 << 10;
+
 /// Collects one response.
 #[derive(Default)]
 struct Answer {
@@ -198,6 +252,8 @@ struct Answer {
     retry_after: Option<Duration>,
     date: Option<u64>,
     region: Option<String>,
+    etag: Option<String>,
+    length: Option<u64>,
     body: Vec<u8>,
     bound: u64,
     complete: bool,
@@ -205,8 +261,9 @@ struct Answer {
 
 impl From<Answer> for Fetched {
     fn from(answer: Answer) -> Self {
-        let Answer { status, content_type, location, retry_after, date, region, body, .. } = answer;
-        Fetched { status, content_type, location, retry_after, date, region, body }
+        let Answer { status, content_type, location, retry_after, date, region, etag, .. } = answer;
+        let Answer { length, body, .. } = answer;
+        Fetched { status, content_type, location, retry_after, date, region, etag, length, body }
     }
 }
 
@@ -224,6 +281,8 @@ impl Exchange for Answer {
         self.location = text("location");
         self.date = super::h1::date(raw);
         self.region = text("x-amz-bucket-region");
+        self.etag = text("etag");
+        self.length = text("content-length").and_then(|length| length.parse().ok());
         Interest::Take
     }
 

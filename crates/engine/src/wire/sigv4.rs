@@ -1,4 +1,4 @@
-//! AWS Signature Version 4 in the `Authorization` header, for requests without a body.
+//! AWS Signature Version 4 in the `Authorization` header.
 //!
 //! A request is signed when it is rendered, that is when it leaves, and again at every attempt: the
 //! signature is good for a quarter of an hour, a queue may be longer. The signing key depends on the
@@ -19,7 +19,24 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use windrow_model::calendar::civil;
 
 /// SHA-256 of nothing: the payload of every `GET`.
-const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// What is signed of a request beside its target.
+#[derive(Debug, Clone, Copy)]
+pub struct Act<'a> {
+    /// In capitals.
+    pub method: &'a str,
+    /// SHA-256 of the body, in hexadecimal digits.
+    pub payload: &'a str,
+    /// Header lines of this one request that are signed and sent too, beside those of the signer: names in
+    /// lower case (`x-amz-*`), values without white space around them.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+impl Act<'_> {
+    /// Asks for something.
+    pub const GET: Act<'static> = Act { method: "GET", payload: NO_PAYLOAD, headers: &[] };
+}
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,7 +132,7 @@ struct Kept {
     day: u64,
     /// Keyed, and nothing hashed yet.
     key: Option<Hmac<Sha256>>,
-    /// `AWS4-HMAC-SHA256 Credential=.../aws4_request, SignedHeaders=..., Signature=`
+    /// `Authorization: AWS4-HMAC-SHA256 Credential=.../aws4_request, SignedHeaders=`
     authorization: Vec<u8>,
     scope: String,
     token: Option<String>,
@@ -151,15 +168,15 @@ impl Signer {
         &self.identity
     }
 
-    /// Appends the header lines that sign a `GET`, each ending in CR LF. The target, path and query,
-    /// stands in `out` already, percent-encoded, the parameters of the query in the order of their
-    /// names.
-    pub fn sign(&self, target: Range<usize>, out: &mut Vec<u8>) {
-        self.sign_at(target, self.identity.millis() / 1000, out);
+    /// Appends the header lines that sign a request, each ending in CR LF; those of `act` are among them. The
+    /// target, path and query, stands in `out` already, percent-encoded, the parameters of the query in the
+    /// order of their names.
+    pub fn sign(&self, act: &Act<'_>, target: Range<usize>, out: &mut Vec<u8>) {
+        self.sign_at(act, target, self.identity.millis() / 1000, out);
     }
 
     /// The same at a second since 1970.
-    fn sign_at(&self, target: Range<usize>, now: u64, out: &mut Vec<u8>) {
+    fn sign_at(&self, act: &Act<'_>, target: Range<usize>, now: u64, out: &mut Vec<u8>) {
         let target = &out[target];
         let kept = &mut *self.kept.borrow_mut();
         let version = self.identity.version.load(Ordering::Acquire);
@@ -174,44 +191,45 @@ impl Signer {
         // The canonical request.
         let text = &mut kept.scratch;
         text.clear();
-        text.extend_from_slice(b"GET\n");
+        text.extend_from_slice(act.method.as_bytes());
+        text.push(b'\n');
         canonical_path(path, text);
         text.push(b'\n');
         text.extend_from_slice(query);
         text.push(b'\n');
-        let mut line = |name: &str, value: &[u8]| {
+        let own = OWN.iter().filter(|name| **name != TOKEN || kept.token.is_some());
+        let own = own.map(|&name| {
+            let value = match name {
+                "host" => self.host.as_bytes(),
+                "x-amz-content-sha256" => act.payload.as_bytes(),
+                "x-amz-date" => &date,
+                _ => kept.token.as_deref().unwrap_or_default().as_bytes(),
+            };
+            (name, value)
+        });
+        let extra = self.extra.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let mut line = |(name, value): (&str, &[u8])| {
             text.extend_from_slice(name.as_bytes());
             text.push(b':');
             text.extend_from_slice(value);
             text.push(b'\n');
         };
-        let mut own = OWN.iter().filter(|name| **name != TOKEN || kept.token.is_some()).peekable();
-        let mut extra = self.extra.iter().peekable();
-        loop {
-            let next_own = own
-                .peek()
-                .is_some_and(|own| extra.peek().is_none_or(|(name, _)| **own < name.as_str()));
-            match (next_own, extra.peek()) {
-                (true, _) => match own.next().copied() {
-                    Some("host") => line("host", self.host.as_bytes()),
-                    Some("x-amz-content-sha256") => {
-                        line("x-amz-content-sha256", NO_PAYLOAD.as_bytes());
-                    }
-                    Some("x-amz-date") => line("x-amz-date", &date),
-                    Some(name) => line(name, kept.token.as_deref().unwrap_or_default().as_bytes()),
-                    None => break,
-                },
-                (false, Some((name, value))) => {
-                    line(name, value.as_bytes());
-                    extra.next();
-                }
-                (false, None) => break,
-            }
+        let mut names = None;
+        if act.headers.is_empty() && self.extra.is_empty() {
+            // Nearly every request: nothing to put in order.
+            own.for_each(&mut line);
+        } else {
+            let more = act.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+            let mut lines: Vec<_> = own.chain(extra).chain(more).collect();
+            lines.sort_unstable();
+            lines.iter().copied().for_each(&mut line);
+            names = Some(lines.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";"));
         }
+        let names = names.as_deref().unwrap_or(&kept.signed_headers);
         text.push(b'\n');
-        text.extend_from_slice(kept.signed_headers.as_bytes());
+        text.extend_from_slice(names.as_bytes());
         text.push(b'\n');
-        text.extend_from_slice(NO_PAYLOAD.as_bytes());
+        text.extend_from_slice(act.payload.as_bytes());
         let request = hex(&Sha256::digest(&*text).into());
         // The string to sign.
         text.clear();
@@ -224,8 +242,13 @@ impl Signer {
         let Some(mut mac) = kept.key.clone() else { return };
         mac.update(text);
         let signature = hex(&mac.finalize().into_bytes().into());
+        for (name, value) in act.headers {
+            for part in [name, ": ", value, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
         out.extend_from_slice(b"x-amz-content-sha256: ");
-        out.extend_from_slice(NO_PAYLOAD.as_bytes());
+        out.extend_from_slice(act.payload.as_bytes());
         out.extend_from_slice(b"\r\nx-amz-date: ");
         out.extend_from_slice(&date);
         if let Some(token) = &kept.token {
@@ -234,6 +257,8 @@ impl Signer {
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&kept.authorization);
+        out.extend_from_slice(names.as_bytes());
+        out.extend_from_slice(b", Signature=");
         out.extend_from_slice(&signature);
         out.extend_from_slice(b"\r\n");
     }
@@ -254,13 +279,11 @@ impl Signer {
         let key = hmac(&key, b"aws4_request");
         let mut names: Vec<&str> = OWN.into();
         names.retain(|name| *name != TOKEN || credentials.token.is_some());
-        names.extend(self.extra.iter().map(|(name, _)| name.as_str()));
-        names.sort_unstable();
         kept.signed_headers = names.join(";");
         kept.scope = format!("{day}/{}/s3/aws4_request", self.region);
         kept.authorization = format!(
-            "Authorization: AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={}, Signature=",
-            credentials.access_key, kept.scope, kept.signed_headers
+            "Authorization: AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders=",
+            credentials.access_key, kept.scope
         )
         .into_bytes();
         kept.token.clone_from(&credentials.token);
@@ -345,7 +368,7 @@ mod tests {
 
     fn signed(signer: &Signer, target: &str) -> String {
         let mut out = target.as_bytes().to_vec();
-        signer.sign_at(0..target.len(), THEN, &mut out);
+        signer.sign_at(&Act::GET, 0..target.len(), THEN, &mut out);
         String::from_utf8(out.split_off(target.len())).unwrap()
     }
 
@@ -389,7 +412,7 @@ mod tests {
         assert!(second.contains("x-amz-security-token: token\r\n"), "{second}");
         assert!(second.contains("x-amz-date;x-amz-security-token"), "{second}");
         let mut out = b"/a".to_vec();
-        signer.sign_at(0..2, THEN + DAY, &mut out);
+        signer.sign_at(&Act::GET, 0..2, THEN + DAY, &mut out);
         assert!(String::from_utf8(out).unwrap().contains("/20130525/"));
     }
 

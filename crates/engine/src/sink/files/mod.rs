@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 pub(crate) use tree::{Tree, descend};
 use windrow_model::limits::{HAND_OVER_FILES, HELD_FILES, REDO_PART};
-use windrow_model::{Error, FailedObject, Place, Receipt, name};
+use windrow_model::{Error, FailedObject, FailureClass, Place, Receipt, name};
 
 pub(super) struct FilesSink {
     dest: Arc<Destination>,
@@ -183,14 +183,16 @@ impl Sink for FilesSink {
         super::unfinished(self.taken, self.writer.shared())
     }
 
-    fn rejected(&mut self) -> (u64, u64) {
+    fn rejected(&mut self, each: &mut dyn FnMut(FailureClass, u64, u64)) {
         let shared = self.writer.shared();
         // Bytes first: the writing side counts the object last.
         let objects = shared.rejected.load(Ordering::Acquire);
         let bytes = shared.rejected_bytes.load(Ordering::Acquire);
         let new = (objects - self.rejected.0, bytes - self.rejected.1);
         self.rejected = (objects, bytes);
-        new
+        if new.0 > 0 {
+            each(FailureClass::Name, new.0, new.1);
+        }
     }
 }
 

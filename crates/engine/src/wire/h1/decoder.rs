@@ -31,6 +31,8 @@ pub struct Decoder {
     /// at again, and a head that comes byte by byte costs no more than one that comes at once.
     searched: usize,
     interim: u32,
+    /// The next final response has no body, whatever its head says.
+    bodiless: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +45,7 @@ enum State {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { state: State::Head, searched: 0, interim: 0 }
+        Self { state: State::Head, searched: 0, interim: 0, bodiless: false }
     }
 }
 
@@ -51,6 +53,12 @@ impl Decoder {
     /// Whether the decoder stands between two responses, with no byte of the next one taken.
     pub fn at_start(&self) -> bool {
         self.state == State::Head && self.interim == 0
+    }
+
+    /// The next response answers a `HEAD`: it has no body, whatever its head says of one (RFC 9112
+    /// section 6.3).
+    pub fn expect_no_body(&mut self) {
+        self.bodiless = true;
     }
 
     /// Reads one event off the front of `input`, and says how many bytes it takes. With
@@ -119,9 +127,12 @@ impl Decoder {
                 self.searched = 0;
                 Ok((len, Event::Interim))
             }
-            Parsed::Final(len, head) => {
+            Parsed::Final(len, mut head) => {
                 self.searched = 0;
                 self.interim = 0;
+                if std::mem::take(&mut self.bodiless) {
+                    head.framing = Framing::Empty;
+                }
                 self.state = match head.framing {
                     Framing::Empty => State::Length(0),
                     Framing::Length(length) => State::Length(length),

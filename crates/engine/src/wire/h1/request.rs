@@ -1,10 +1,13 @@
 //! Requests: the constant part of a head is made once for each origin.
 
-use crate::wire::sigv4::{Identity, Signer};
+use crate::wire::sigv4::{Act, Identity, Signer};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Renders `GET` requests for one origin.
+/// What a front begins with.
+const GET: &[u8] = b"GET ";
+
+/// Renders requests for one origin: `GET`, unless something else is said.
 #[derive(Debug, Clone)]
 pub struct Template {
     /// `GET `, and scheme and authority where a proxy is asked.
@@ -36,14 +39,14 @@ impl Template {
                 tail.extend_from_slice(part);
             }
         }
-        Ok(Self { front: b"GET "[..].into(), tail: tail.into(), signer: None })
+        Ok(Self { front: GET.into(), tail: tail.into(), signer: None })
     }
 
     /// The same for a proxy that is asked in the clear: scheme and authority stand before each
     /// target (RFC 9112 section 3.2.2).
     #[must_use]
     pub fn absolute(self, scheme_and_authority: &str) -> Self {
-        let front = [b"GET ", scheme_and_authority.as_bytes()].concat();
+        let front = [GET, scheme_and_authority.as_bytes()].concat();
         Self { front: front.into(), ..self }
     }
 
@@ -68,7 +71,39 @@ impl Template {
         debug_assert!(out[start..].iter().all(u8::is_ascii_graphic) && out[start] == b'/');
         out.extend_from_slice(&self.tail);
         if let Some(signer) = &self.signer {
-            signer.sign(start..end, out);
+            signer.sign(&Act::GET, start..end, out);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The same for any method. `lines` are header lines that are sent and not signed; a body of `length`
+    /// bytes is to follow, where the method has one.
+    pub fn render_act(
+        &self,
+        act: &Act<'_>,
+        lines: &[(&str, &str)],
+        length: Option<usize>,
+        target: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(act.method.as_bytes());
+        out.extend_from_slice(&self.front[GET.len() - 1..]);
+        let start = out.len();
+        out.extend_from_slice(target);
+        let end = out.len();
+        out.extend_from_slice(&self.tail);
+        let mut line = |name: &str, value: &str| {
+            for part in [name, ": ", value, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        };
+        lines.iter().for_each(|(name, value)| line(name, value));
+        if let Some(length) = length {
+            line("Content-Length", &length.to_string());
+        }
+        match &self.signer {
+            Some(signer) => signer.sign(act, start..end, out),
+            None => act.headers.iter().for_each(|(name, value)| line(name, value)),
         }
         out.extend_from_slice(b"\r\n");
     }

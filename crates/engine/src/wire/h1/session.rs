@@ -111,6 +111,14 @@ impl<T> Session<T> {
         self.waiting.push_back(ticket);
     }
 
+    /// Notes that a `HEAD` was sent, which is answered without a body. To be called where nothing else is
+    /// waited for.
+    pub fn sent_head(&mut self, ticket: T) {
+        debug_assert!(self.waiting.is_empty(), "the response in front is another one's");
+        self.decoder.expect_no_body();
+        self.sent(ticket);
+    }
+
     /// Reads responses off `input`; says how many bytes were taken.
     ///
     /// # Errors
