@@ -4,7 +4,7 @@
 //! The modules stand in the order in which an object passes them:
 //!
 //! ```text
-//! source -> schedule -> wire -> sink -> ledger
+//! source -> schedule -> wire -> transform -> sink -> ledger
 //! ```
 //!
 //! Every core runs one single-threaded runtime and owns its connections, its open pack and its
@@ -20,6 +20,8 @@ pub mod schedule;
 pub mod wire;
 
 pub mod content;
+
+pub mod transform;
 
 pub mod pack;
 

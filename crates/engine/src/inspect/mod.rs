@@ -11,7 +11,6 @@ mod extract;
 mod file_table;
 mod files;
 mod finding;
-mod glob;
 mod list;
 mod pack;
 mod parts;
@@ -22,9 +21,9 @@ mod status;
 mod verify;
 mod window;
 
+pub use crate::content::Glob;
 pub use extract::{Extracted, extract};
 pub use finding::{Finding, Kind};
-pub use glob::Glob;
 pub use list::{Listed, list};
 pub use read::{Reader, Stored, Take};
 pub use status::{PackCount, Status, status};
