@@ -698,10 +698,13 @@ pub const TRANSFORM_WORKER_START: Duration = Duration::from_secs(30);
 pub const TRANSFORM_WORKER_TRIES: u32 = 3;
 
 /// Pixels of an image that is decoded, at most, over its width and height.
-pub const IMAGE_PIXELS: u64 = 178_956_970;
+pub const IMAGE_PIXELS: u64 = 100_000_000;
 
 /// Bytes of memory that decoding one image may take, at most.
-pub const IMAGE_BYTES: u64 = 1 << 30;
+pub const IMAGE_BYTES: u64 = 512 << 20;
+
+/// Bytes of pixels that a thread keeps for the next image, at most.
+pub const IMAGE_KEPT_BYTES: usize = 32 << 20;
 
 /// Width and height that an image is resized to, at most.
 pub const IMAGE_SIDE: u32 = 16_384;

@@ -1,0 +1,224 @@
+//! `resize=WxH`: an image in another size, upright, as JPEG, PNG or WebP.
+
+use super::super::spec::{Spec, crop};
+use super::super::{Failed, Lane, Object, Outcome};
+use super::encode::{Format, encode};
+use super::{Kept, Kind, Pixel, Shape, decode};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{PixelType, ResizeOptions};
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
+use std::fmt;
+use windrow_model::Error;
+use windrow_model::limits::{IMAGE_KEPT_BYTES, IMAGE_SIDE};
+
+/// How an image is resized.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::transform) struct Resize {
+    width: u32,
+    height: u32,
+    mode: Mode,
+    /// `None`: as it came, where that can be written.
+    format: Option<Format>,
+    quality: u8,
+    only_shrink: bool,
+}
+
+/// What the box of `WxH` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// The largest that fits into it.
+    Fit,
+    /// The smallest that fills it; one side may be longer.
+    Fill,
+    /// As `Fill`, and what stands out is cut off on both sides.
+    Crop,
+}
+
+const HINT: &str = "write resize=256 or resize=WxH, then any of mode=fit|fill|crop, \
+    format=jpeg|png|webp, quality=1..100, only-shrink, with commas between";
+
+impl Resize {
+    pub(in crate::transform) fn read(spec: &Spec<'_>) -> Result<Self, Error> {
+        spec.no_options()?;
+        let bad = |what: String| spec.bad(what).hint(HINT);
+        let mut words = spec.argument.unwrap_or_default().split(',');
+        let size = words.next().unwrap_or_default();
+        let side = |text: &str| {
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let side = text.parse().ok().filter(|side| digits && (1..=IMAGE_SIDE).contains(side));
+            side.ok_or_else(|| bad(format!("is no size of 1 to {IMAGE_SIDE}")))
+        };
+        let (width, height) = size.split_once('x').unwrap_or((size, size));
+        let (width, height) = (side(width)?, side(height)?);
+        let (mut mode, mut format, mut quality, mut only_shrink) = (Mode::Fit, None, None, false);
+        for word in words {
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("mode", "fit") => mode = Mode::Fit,
+                ("mode", "fill") => mode = Mode::Fill,
+                ("mode", "crop") => mode = Mode::Crop,
+                ("format", "jpeg" | "jpg") => format = Some(Format::Jpeg),
+                ("format", "png") => format = Some(Format::Png),
+                ("format", "webp") => format = Some(Format::Webp),
+                ("format", "avif") => {
+                    return Err(spec.bad("AVIF cannot be written").hint(
+                        "--transform 'exec(type=image/avif)=avifenc ...' can write it with a tool of yours",
+                    ));
+                }
+                ("quality", value) => {
+                    let value: Option<u8> = value.parse().ok();
+                    let value = value.filter(|value| (1..=100).contains(value));
+                    quality = Some(value.ok_or_else(|| bad("has a bad quality".to_owned()))?);
+                }
+                ("only-shrink", "") => only_shrink = true,
+                _ => return Err(bad(format!("has no option `{}`", crop(word)))),
+            }
+        }
+        if quality.is_some() && matches!(format, Some(Format::Png | Format::Webp)) {
+            return Err(spec
+                .bad("has a quality for a format without loss")
+                .hint("PNG and WebP are written without loss; quality is for format=jpeg"));
+        }
+        let quality = quality.unwrap_or(85);
+        Ok(Self { width, height, mode, format, quality, only_shrink })
+    }
+
+    pub(in crate::transform) fn apply(
+        &self,
+        mut object: Object,
+        lane: &mut Lane,
+    ) -> Result<Outcome, Failed> {
+        let kind = Kind::of(&object.body)
+            .ok_or_else(|| Failed::new("the body is no image that can be read"))?;
+        let kept = &mut lane.image;
+        let resized = self.resized(kind, &object.body, kept);
+        if kept.pixels.len() > IMAGE_KEPT_BYTES {
+            *kept = Kept::default();
+        }
+        let (format, body) = resized?;
+        object.body = body;
+        object.content_type = Some(format.media().to_owned());
+        Ok(Outcome::Keep(object))
+    }
+
+    fn resized(
+        &self,
+        kind: Kind,
+        body: &[u8],
+        kept: &mut Kept,
+    ) -> Result<(Format, Vec<u8>), Failed> {
+        let shape = decode::decode(kind, body, kept)?;
+        let (size, pixels) = self.scale(shape, kept)?;
+        let (size, pixels) = upright(shape, size, pixels)?;
+        let format = self.format.unwrap_or(Format::like(kind));
+        Ok((format, encode(format, self.quality, size, shape.pixel, pixels)?))
+    }
+
+    /// In the new size, not yet upright.
+    fn scale(&self, shape: Shape, kept: &mut Kept) -> Result<((u32, u32), Vec<u8>), Failed> {
+        let (width, height) = (shape.width, shape.height);
+        // The box turns with the image.
+        let (goal, part) = if turns(shape.orientation) {
+            let turned = self.plan(height, width);
+            ((turned.0.1, turned.0.0), (turned.1.1, turned.1.0))
+        } else {
+            self.plan(width, height)
+        };
+        let pixels = &kept.pixels[..shape.bytes()];
+        if goal == (width, height) {
+            return Ok((goal, pixels.to_vec()));
+        }
+        let kind = match shape.pixel {
+            Pixel::Grey => PixelType::U8,
+            Pixel::GreyAlpha => PixelType::U8x2,
+            Pixel::Rgb => PixelType::U8x3,
+            Pixel::Rgba => PixelType::U8x4,
+        };
+        let failed =
+            |error: &dyn fmt::Display| Failed::new("the image cannot be resized").why(error);
+        let from = ImageRef::new(width, height, pixels, kind).map_err(|error| failed(&error))?;
+        let mut into = Image::new(goal.0, goal.1, kind);
+        let left = (f64::from(width) - part.0) / 2.0;
+        let top = (f64::from(height) - part.1) / 2.0;
+        // Lanczos with three lobes, as wide as the reduction asks for; colours are weighted by alpha.
+        let options = ResizeOptions::new().crop(left, top, part.0, part.1);
+        kept.resizer.resize(&from, &mut into, &options).map_err(|error| failed(&error))?;
+        Ok((goal, into.into_vec()))
+    }
+
+    /// The new size of an image of that size, and how much of it is shown.
+    fn plan(&self, width: u32, height: u32) -> ((u32, u32), (f64, f64)) {
+        let (from, into) = (
+            (f64::from(width), f64::from(height)),
+            (f64::from(self.width), f64::from(self.height)),
+        );
+        let (wide, high) = (into.0 / from.0, into.1 / from.1);
+        let mut scale = if self.mode == Mode::Fit { wide.min(high) } else { wide.max(high) };
+        if self.only_shrink {
+            scale = scale.min(1.0);
+        }
+        let side = |side: f64, most: u32| (side.round() as u32).clamp(1, most);
+        match self.mode {
+            Mode::Fit | Mode::Fill => {
+                let goal = (side(from.0 * scale, IMAGE_SIDE), side(from.1 * scale, IMAGE_SIDE));
+                (goal, from)
+            }
+            Mode::Crop => {
+                let goal = (side(from.0 * scale, self.width), side(from.1 * scale, self.height));
+                let part = (
+                    (f64::from(goal.0) / scale).min(from.0),
+                    (f64::from(goal.1) / scale).min(from.1),
+                );
+                (goal, part)
+            }
+        }
+    }
+}
+
+/// Whether width and height change places.
+fn turns(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
+}
+
+fn upright(
+    shape: Shape,
+    (width, height): (u32, u32),
+    pixels: Vec<u8>,
+) -> Result<((u32, u32), Vec<u8>), Failed> {
+    if shape.orientation == Orientation::NoTransforms {
+        return Ok(((width, height), pixels));
+    }
+    let image = match shape.pixel {
+        Pixel::Grey => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        Pixel::GreyAlpha => GrayAlphaImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        Pixel::Rgb => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        Pixel::Rgba => RgbaImage::from_raw(width, height, pixels).map(DynamicImage::from),
+    };
+    let mut image = image.ok_or_else(|| Failed::new("the image cannot be turned"))?;
+    image.apply_orientation(shape.orientation);
+    Ok(((image.width(), image.height()), image.into_bytes()))
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            Mode::Fit => "fit",
+            Mode::Fill => "fill",
+            Mode::Crop => "crop",
+        };
+        write!(f, "resize={}x{},mode={mode}", self.width, self.height)?;
+        if let Some(format) = self.format {
+            write!(f, ",format={}", format.name())?;
+        }
+        if !matches!(self.format, Some(Format::Png | Format::Webp)) {
+            write!(f, ",quality={}", self.quality)?;
+        }
+        f.write_str(if self.only_shrink { ",only-shrink" } else { "" })
+    }
+}
