@@ -52,7 +52,7 @@ pub(super) struct Ready {
 
 /// What reading gave.
 pub(super) enum Read {
-    Bytes(usize),
+    Some,
     /// Nothing for now.
     Later,
     End,
@@ -200,7 +200,7 @@ impl Process {
                 self.output = None;
                 Read::End
             }
-            Ok(bytes) => Read::Bytes(bytes),
+            Ok(_) => Read::Some,
             Err(_) => Read::Later,
         }
     }

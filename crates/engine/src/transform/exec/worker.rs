@@ -105,7 +105,7 @@ impl Worker {
                 let wants = answer.wants();
                 match process.read(&mut answer.bytes, wants) {
                     Read::End => return Err(Broken::Worker(self.died())),
-                    Read::Bytes(_) => answer.look(max_output).map_err(Broken::Worker)?,
+                    Read::Some => answer.look(max_output).map_err(Broken::Worker)?,
                     Read::Later if ready.ended => return Err(Broken::Worker(self.died())),
                     Read::Later => {}
                 }

@@ -116,8 +116,8 @@ fn jpeg(body: &[u8], kept: &mut Kept, strict: bool) -> Result<Shape, Failed> {
     allowed(head.width, head.height, head.memory())?;
     let wanted = match head.components {
         1 => ColorSpace::Luma,
-        3 => ColorSpace::RGB,
-        4 => ColorSpace::CMYK,
+        // CMYK is taken for inverted, as Adobe writes it, whatever the header says: so do Pillow and browsers.
+        3 | 4 => ColorSpace::RGB,
         _ => {
             return Err(Failed::new("the image is of a kind that is not supported")
                 .why(format!("{} components", head.components)));
@@ -136,14 +136,6 @@ fn jpeg(body: &[u8], kept: &mut Kept, strict: bool) -> Result<Shape, Failed> {
         Failed::new(detail).why(error)
     };
     decoder.decode_headers().map_err(bad)?;
-    let mut cmyk = false;
-    if head.components == 4 {
-        // YCCK the decoder converts itself; CMYK it would take for inverted, always.
-        cmyk = decoder.input_colorspace() == Some(ColorSpace::CMYK);
-        if !cmyk {
-            decoder.set_options(options.jpeg_set_out_colorspace(ColorSpace::RGB));
-        }
-    }
     let bytes = decoder.output_buffer_size().unwrap_or_default();
     let (width, height) = decoder.dimensions().unwrap_or_default();
     let (width, height) = (width as u32, height as u32);
@@ -151,9 +143,6 @@ fn jpeg(body: &[u8], kept: &mut Kept, strict: bool) -> Result<Shape, Failed> {
     allowed(width, height, bytes as u64)?;
     reserve(&mut kept.pixels, bytes);
     decoder.decode_into(&mut kept.pixels[..bytes]).map_err(bad)?;
-    if cmyk {
-        to_rgb(&mut kept.pixels[..bytes], head.adobe);
-    }
     let turned = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     let pixel = if head.components == 1 { Pixel::Grey } else { Pixel::Rgb };
     let shape =
@@ -162,19 +151,6 @@ fn jpeg(body: &[u8], kept: &mut Kept, strict: bool) -> Result<Shape, Failed> {
         return Err(Failed::new("the image cannot be decoded").why("its colours are unclear"));
     }
     Ok(shape)
-}
-
-/// CMYK to RGB in place, without profiles, as most viewers do.
-fn to_rgb(pixels: &mut [u8], inverted: bool) {
-    for at in 0..pixels.len() / 4 {
-        let ink = |channel: usize| {
-            let value = pixels[4 * at + channel];
-            u16::from(if inverted { value } else { 255 - value })
-        };
-        let black = ink(3);
-        let mixed = [0, 1, 2].map(|channel| ((ink(channel) * black + 127) / 255) as u8);
-        pixels[3 * at..3 * at + 3].copy_from_slice(&mixed);
-    }
 }
 
 /// So many bytes; what they hold from the image before is overwritten.

@@ -4,7 +4,7 @@ use super::{Failed, Kind, Pixel};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 
 /// What can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub(super) fn encode(
             let mut encoder = Encoder::new(&mut out, quality);
             // As most encoders do: colours at half the resolution.
             encoder.set_sampling_factor(SamplingFactor::F_2_2);
+            encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
             encoder
                 .encode(&pixels, side(width)?, side(height)?, color)
                 .map_err(|error| Failed::new(failed).why(error))?;

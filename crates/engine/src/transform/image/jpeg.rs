@@ -8,8 +8,6 @@ pub(super) struct Head {
     pub(super) components: u8,
     /// All coefficients are held until the last scan.
     pub(super) progressive: bool,
-    /// There is a segment of Adobe's: CMYK is stored inverted.
-    pub(super) adobe: bool,
     /// There is an end of the image behind the last start of a scan.
     pub(super) ended: bool,
 }
@@ -17,7 +15,7 @@ pub(super) struct Head {
 impl Head {
     /// Reads the segments up to the first scan; `None` where there is none, or no frame before it.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let (mut at, mut adobe, mut frame) = (2, false, None);
+        let (mut at, mut frame) = (2, None);
         loop {
             // Fill bytes may stand before a marker, and sloppy writers leave others.
             at += memchr::memchr(0xFF, body.get(at..)?)?;
@@ -37,20 +35,12 @@ impl Head {
                             let width = u32::from(be(segment.get(3..5)?)?);
                             frame = Some((width, height, *segment.get(5)?, marker & 3 == 2));
                         }
-                        0xEE => adobe |= segment.starts_with(b"Adobe"),
                         0xDA => {
                             let (width, height, components, progressive) = frame?;
                             let scans = body.get(at..)?;
                             let last = memchr::memmem::rfind(scans, b"\xFF\xDA").unwrap_or(0);
                             let ended = memchr::memmem::find(&scans[last..], b"\xFF\xD9").is_some();
-                            return Some(Self {
-                                width,
-                                height,
-                                components,
-                                progressive,
-                                adobe,
-                                ended,
-                            });
+                            return Some(Self { width, height, components, progressive, ended });
                         }
                         _ => {}
                     }
