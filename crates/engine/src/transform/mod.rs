@@ -98,7 +98,8 @@ impl<E: std::error::Error> From<E> for Failed {
 
 /// The first line that says something, cut and without what a terminal would obey.
 fn one_line(text: &str) -> Option<String> {
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let bare = |c: char| c.is_whitespace() || c.is_control();
+    let line = text.lines().map(|line| line.trim_matches(bare)).find(|line| !line.is_empty())?;
     let mut kept = String::new();
     for char in line.chars().map(|c| if c.is_control() { ' ' } else { c }) {
         if kept.len() + char.len_utf8() > TRANSFORM_WHY_BYTES {

@@ -21,6 +21,9 @@ const READ_BYTES: usize = 64 << 10;
 /// How often is looked where the kernel has no file descriptors for processes (before 5.3).
 const LOOK: Duration = Duration::from_millis(5);
 
+/// How long one that has nothing more to do may take to end.
+const LAST: Duration = Duration::from_millis(500);
+
 /// A child in a process group of its own. Dropping it kills the group and leaves no zombie.
 pub(super) struct Process {
     child: Child,
@@ -236,9 +239,14 @@ impl Process {
         !matches!(waitid(WaitId::Pid(pid), how), Ok(None))
     }
 
-    /// Closes its standard input.
-    pub(super) fn hang_up(&mut self) {
+    /// Closes its standard input and lets it end by itself, for a moment. What it writes has no reader.
+    pub(super) fn let_end(&mut self) {
         self.input = None;
+        let (last, mut rest) = (Instant::now() + LAST, Vec::new());
+        while !self.is_over() && self.wait(false, last).is_ok() {
+            let _ = self.read(&mut rest, READ_BYTES);
+            rest.clear();
+        }
     }
 
     /// Ends what is left of the group, and reaps. The number of a group is not given to another one
@@ -251,8 +259,9 @@ impl Process {
         self.child.wait()
     }
 
-    /// As [`Process::finish`], and what it said in the end.
+    /// Ends it, and says how it ended and what it said. Its outputs close a moment before it has ended.
     pub(super) fn close(mut self) -> String {
+        self.let_end();
         self.listen();
         match self.finish() {
             Ok(status) => said(status, &self.heard),

@@ -21,7 +21,7 @@
 
 use super::super::{Failed, Object, Outcome};
 use super::process::{Process, Read, too_large};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const GREETING: &[u8] = b"windrow-worker 1\n";
 
@@ -30,9 +30,6 @@ const MEDIA_BYTES: usize = 1024;
 
 /// Bytes of an answer's head.
 const HEAD: usize = 16;
-
-/// How long one that hears that its input ended may take to end.
-const LAST: Duration = Duration::from_millis(500);
 
 /// A worker process that came up.
 pub(in crate::transform) struct Worker {
@@ -142,12 +139,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         let Some(mut process) = self.process.take() else { return };
-        process.hang_up();
-        let last = Instant::now() + LAST;
-        while !process.is_over() && process.wait(false, last).is_ok() {
-            // What it says now has no reader.
-            let _ = process.read(&mut Vec::new(), HEAD);
-        }
+        process.let_end();
     }
 }
 
