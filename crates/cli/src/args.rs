@@ -5,12 +5,15 @@ mod pack;
 mod read;
 mod s3;
 mod shard;
+mod transform;
 
 pub(crate) use dest::DestArgs;
 pub(crate) use pack::{PackArgs, Repack};
 pub(crate) use read::{Cat, Extract, Ls, Status, Verify};
 pub(crate) use s3::{S3Args, S3Style};
+
 pub(crate) use shard::{Key, LineFormat, Shard};
+pub(crate) use transform::TransformArgs;
 
 use crate::units::{parse_byte_rate, parse_bytes, parse_duration, parse_rate};
 use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -238,6 +241,9 @@ pub(crate) struct Get {
 
     #[command(flatten)]
     pub(crate) packs: PackArgs,
+
+    #[command(flatten)]
+    pub(crate) transforms: TransformArgs,
 
     #[command(flatten)]
     pub(crate) s3: S3Args,

@@ -12,7 +12,8 @@ use windrow_engine::pipeline::{MaxFailures, Server, Source};
 use windrow_engine::report::Summary;
 use windrow_engine::schedule::{Outlook, RetryPolicy};
 use windrow_engine::source;
-use windrow_engine::source::list::{ListSpec, Naming, Sample};
+use windrow_engine::source::list::{DigestKind, ListSpec, Naming, Sample};
+use windrow_engine::transform::Chain;
 use windrow_engine::wire::{Patience, Proxies};
 use windrow_engine::{Ended, Format, Plan, Run};
 use windrow_model::Error;
@@ -164,6 +165,7 @@ fn plan(args: &Get) -> Result<Plan, Error> {
         sources => lists(args, sources)?,
     };
     s3::send(args, &mut plan)?;
+    transform(args, &mut plan)?;
     plan.cores = args.cores.unwrap_or(0);
     if args.cores == Some(0) {
         return Err(Error::usage("--cores 0", "must be at least 1"));
@@ -228,6 +230,29 @@ fn plan(args: &Get) -> Result<Plan, Error> {
         plan.headers.push(("User-Agent".to_owned(), agent.clone()));
     }
     Ok(plan)
+}
+
+/// What is done with objects before they are stored.
+fn transform(args: &Get, plan: &mut Plan) -> Result<(), Error> {
+    let own = &args.transforms;
+    if own.transform.is_empty() {
+        return Ok(());
+    }
+    let chain = Chain::parse(&own.transform)?;
+    if let Some(column) = chain.wants_sha256_column() {
+        let flag = || format!("--transform verify=sha256:{column}");
+        let Source::List(list) = &mut plan.source else {
+            return Err(Error::usage(flag(), "SOURCE has no columns"));
+        };
+        if list.verify_col.is_some() {
+            return Err(Error::usage(flag(), "--verify-col names another checksum"));
+        }
+        list.verify_col = Some((column.to_owned(), DigestKind::Sha256));
+    }
+    plan.transform = Some(chain);
+    plan.transform_threads = own.transform_threads.unwrap_or(0);
+    plan.transform_timeout = own.transform_timeout;
+    Ok(())
 }
 
 /// A server with a listing as the source.

@@ -27,6 +27,8 @@ pub struct Failed<'a> {
     pub attempts: u32,
     /// How the last one failed.
     pub failure: Failure,
+    /// What happened to just this object, where more is known.
+    pub why: Option<&'a str>,
 }
 
 /// Writes `failures.jsonl`. Shared by all cores: failures are rare, and a lock for each of them is
@@ -62,6 +64,8 @@ struct Line<'a> {
     status: Option<u16>,
     attempts: u32,
     error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
     /// Seconds since 1970-01-01T00:00:00Z.
     time: u64,
 }
@@ -100,6 +104,7 @@ impl FailureLog {
             status: (failed.failure.status != 0).then_some(failed.failure.status),
             attempts: failed.attempts,
             error: failed.failure.detail,
+            why: failed.why,
             time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         };
         let mut lines = self.lock();

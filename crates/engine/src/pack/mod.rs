@@ -53,6 +53,25 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Puts another value in the place of a header, or takes it out.
+    pub fn set_header(&mut self, name: &str, value: Option<&str>) {
+        let is_it = |line: &[u8]| match line.split_at_checked(name.len()) {
+            Some((known, [b':', ..])) => known.eq_ignore_ascii_case(name.as_bytes()),
+            _ => false,
+        };
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for line in self.headers.split_inclusive(|&byte| byte == b'\n') {
+            if !is_it(line) {
+                headers.extend_from_slice(line);
+            }
+        }
+        let plain = |value: &&str| !value.bytes().any(|byte| byte.is_ascii_control());
+        if let Some(value) = value.filter(plain) {
+            headers.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        self.headers = headers;
+    }
+
     /// The value of the first header of that name, without the white space around it.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let mut rest = self.headers.as_slice();

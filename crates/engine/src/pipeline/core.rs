@@ -9,19 +9,21 @@ use super::record::{CoreBook, Record};
 use super::roster::Roster;
 use super::site::{Origins, Sites};
 use super::time::Watchmaker;
+use super::worker::workshop::Workshop;
 use super::worker::{Route, Worker};
 use crate::content::coding::Kept;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
 use crate::schedule::{Access, Board, ByteRate, ClockOffset, Hedge, Key, NamedBy, Rate};
 use crate::sink::{Destination, Format, Seat, Sinks};
+use crate::transform::Pool;
 use crate::wire::{Link, LinkOptions, Network, NoConnection, ReadBuffer, Watchdog};
 use async_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_local};
 use windrow_model::limits::STOP_GRACE;
@@ -34,6 +36,8 @@ pub(super) struct Parts {
     pub(super) plan: Arc<Plan>,
     pub(super) dest: Arc<Destination>,
     pub(super) sinks: Sinks,
+    /// Where bodies are transformed.
+    pub(super) pool: Option<Arc<Pool>>,
     /// Where it sits among the cores that have objects for the sinks.
     pub(super) seat: Seat,
     pub(super) report: Arc<Report>,
@@ -72,7 +76,7 @@ pub(super) async fn run(parts: Parts) -> Done {
 }
 
 async fn work(parts: Parts) -> Result<Done, Error> {
-    let Parts { index, plan, dest, sinks, seat, report, control, origins, .. } = parts;
+    let Parts { index, plan, dest, sinks, pool, seat, report, control, origins, .. } = parts;
     let Parts { record, network, rate, byte_rate, crowd, clock, route, leases, source, .. } = parts;
     let hungry = Rc::new(Notify::new());
     let more = Rc::new(Notify::new());
@@ -99,6 +103,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
             Board::single(plan.retry, key, access, here, seed)
         }
     };
+    let stir = Arc::new(Notify::new());
+    let workshop = pool.map(|pool| Workshop::new(&pool, Arc::clone(&stir), plan.memory / 4));
     let most = plan.links(index);
     let worker = Rc::new(RefCell::new(Worker {
         board,
@@ -108,12 +114,14 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         hedge_after: None,
         sink: sinks
             .open(seat, index, &|core| Box::new(CoreBook::new(Arc::clone(&record), core)))?,
+        workshop,
         latency: latency_histogram(),
         bodies: Bodies::new(Arc::clone(&dest), plan.spool_above(), plan.bodies_bytes()),
         kept: Kept::default(),
         compressed: plan.compressed,
         wants_meta: plan.format.wants_meta(&plan.pack)
-            || (plan.remote.is_some() && plan.format == Format::Files),
+            || (plan.remote.is_some() && plan.format == Format::Files)
+            || plan.transform.is_some(),
         notes: Vec::new(),
         wall: wall(Instant::now()),
         route,
@@ -168,8 +176,11 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     };
     grow(&mut links);
     let feeder = spawn_local(take_leases(Rc::clone(&worker), leases, hungry));
-    let ticker = spawn_local(tick(Rc::clone(&worker), Rc::clone(&watchdog), Rc::clone(&over)));
+    let (own, watch) = (Rc::clone(&worker), Rc::clone(&watchdog));
+    let long_grace = STOP_GRACE + plan.transform_timeout;
+    let ticker = spawn_local(tick(own, watch, Rc::clone(&over), long_grace));
     let pacer = spawn_local(pace(Rc::clone(&worker), paced));
+    let taker = spawn_local(take_work(Rc::clone(&worker), stir));
     let reader = source.map(|queue| {
         spawn_local(feed::list(feed::Feed { plan, record, sinks, lister, queue, report, control }))
     });
@@ -192,16 +203,22 @@ async fn work(parts: Parts) -> Result<Done, Error> {
             Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Some(_) => {}
         }
-        if links.is_empty() && worker.borrow().board.finished() {
+        let own = worker.borrow();
+        let idle = own.workshop.as_ref().is_none_or(Workshop::is_idle);
+        if links.is_empty() && own.board.finished() && idle {
             break;
         }
     }
-    for helper in [Some(feeder), Some(ticker), Some(pacer), reader].into_iter().flatten() {
+    for helper in
+        [Some(feeder), Some(ticker), Some(pacer), Some(taker), reader].into_iter().flatten()
+    {
         helper.abort();
         let _ = helper.await;
     }
     let mut worker = worker.borrow_mut();
-    let mut pending = worker.board.pending() + worker.unrecorded;
+    worker.record_dropped();
+    let dropped = worker.workshop.as_ref().map_or(0, Workshop::unrecorded);
+    let mut pending = worker.board.pending() + worker.unrecorded + dropped;
     let finished = worker.sink.finish();
     worker.take_back_rejected();
     // What was taken and is not recorded durably is not stored.
@@ -265,7 +282,20 @@ async fn pace(worker: Rc<RefCell<Worker>>, paced: Rc<Notify>) {
     }
 }
 
-async fn tick(worker: Rc<RefCell<Worker>>, watchdog: Rc<RefCell<Watchdog>>, over: Rc<Notify>) {
+/// Has results of transforms stored as they come.
+async fn take_work(worker: Rc<RefCell<Worker>>, stir: Arc<Notify>) {
+    loop {
+        stir.notified().await;
+        worker.borrow_mut().take_work(Instant::now());
+    }
+}
+
+async fn tick(
+    worker: Rc<RefCell<Worker>>,
+    watchdog: Rc<RefCell<Watchdog>>,
+    over: Rc<Notify>,
+    long_grace: Duration,
+) {
     let mut stopped = None;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -274,7 +304,13 @@ async fn tick(worker: Rc<RefCell<Worker>>, watchdog: Rc<RefCell<Watchdog>>, over
         let now = Instant::now();
         worker.borrow_mut().tend(now);
         watchdog.borrow_mut().sweep(now);
-        if worker.borrow().board.stopped() && now - *stopped.get_or_insert(now) >= STOP_GRACE {
+        let own = worker.borrow();
+        let grace = match &own.workshop {
+            // What a transform has begun with is finished, where it was no signal that stopped the run.
+            Some(workshop) if !workshop.is_idle() && own.control.by_rule() => long_grace,
+            _ => STOP_GRACE,
+        };
+        if own.board.stopped() && now - *stopped.get_or_insert(now) >= grace {
             over.notify_one();
         }
     }

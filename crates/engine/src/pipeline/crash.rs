@@ -197,6 +197,7 @@ impl World {
                     line: None,
                     attempts: 1,
                     failure,
+                    why: None,
                 };
                 failures.record(line).map_err(errno)?;
                 let failed = FailedObject::new(ordinal, failure, 1);

@@ -37,6 +37,7 @@ use crate::rt::{self, Control, Stop, machine};
 pub use crate::schedule::Outage;
 use crate::schedule::{ByteRate, Forecast, Outlook, Rate};
 use crate::sink::{Destination, Settings, Sinks};
+use crate::transform::Pool;
 use crate::wire::Network;
 use record::Record;
 use site::Origins;
@@ -333,6 +334,10 @@ fn run_cores(
     control: &Arc<Control>,
     origins: &Arc<Origins>,
 ) -> Result<Total, Error> {
+    let pool = match plan.transform.clone().filter(|chain| !chain.is_empty()) {
+        None => None,
+        Some(chain) => Some(Pool::start(chain, plan.pool_options())?),
+    };
     let depot = depot::Depot::of(plan, control, dest.disk());
     if let Some(depot) = &depot {
         depot.clear()?;
@@ -372,6 +377,7 @@ fn run_cores(
             plan: Arc::clone(plan),
             dest: Arc::clone(dest),
             sinks: sinks.clone(),
+            pool: pool.clone(),
             seat,
             report: Arc::clone(report),
             control: Arc::clone(control),

@@ -10,6 +10,7 @@ use crate::sink::{Format, ShardSize};
 use crate::source::Api;
 use crate::source::bucket::Bucket;
 use crate::source::list::ListSpec;
+use crate::transform::{Chain, PoolOptions};
 use crate::wire::sigv4::Identity;
 use crate::wire::{NetworkOptions, Patience};
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use windrow_model::limits::{
     COMMIT_INTERVAL, COMMIT_PACKS, CONCURRENCY, CORE_FDS, DIRECTORY_HANDLES, GET_SHARDS,
     HELD_BATCHES, HELD_FILES, LEAST_CORE_FDS, MIN_SPEED, MIN_SPEED_WINDOW, OBJECT_BYTES,
     PACK_BLOCK_BYTES, PACK_BLOCKS, PIPELINE_DEPTH, REDIRECTS, RESERVED_FDS, SHARD_BLOCK_BYTES,
-    UPLOAD_CONNECTIONS,
+    TRANSFORM_TIMEOUT, UPLOAD_CONNECTIONS,
 };
 use windrow_model::url::Url;
 use windrow_model::{Error, FailureClass};
@@ -50,6 +51,12 @@ pub struct Plan {
     pub division: Option<Division>,
     /// What packs tell of their objects.
     pub pack: PackOptions,
+    /// What is done with bodies before they are stored.
+    pub transform: Option<Chain>,
+    /// Threads for that; 0 for one on each core of the machine.
+    pub transform_threads: usize,
+    /// Time for one object there.
+    pub transform_timeout: Duration,
     /// Threads that fetch; 0 for one on each core of the machine.
     pub cores: usize,
     /// Requests in flight over all cores; `None` for a choice by windrow.
@@ -223,6 +230,9 @@ impl Plan {
             shard_size: SHARD_SIZE,
             division: None,
             pack: PackOptions::default(),
+            transform: None,
+            transform_threads: 0,
+            transform_timeout: TRANSFORM_TIMEOUT,
             cores: 0,
             concurrency: None,
             pipeline: 1,
@@ -394,6 +404,17 @@ impl Plan {
         match self.concurrency {
             Some(_) => self.connections,
             None => self.start,
+        }
+    }
+
+    /// How bodies are transformed: a quarter of the memory is for those on their way.
+    pub(super) fn pool_options(&self) -> PoolOptions {
+        PoolOptions {
+            threads: self.transform_threads,
+            queue_bytes: self.memory / 4,
+            timeout: self.transform_timeout,
+            max_output: self.max_object_size,
+            ..PoolOptions::default()
         }
     }
 

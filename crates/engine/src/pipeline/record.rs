@@ -262,6 +262,7 @@ impl Record {
         place: Place<'_>,
         attempts: u32,
         failure: Failure,
+        why: Option<&str>,
     ) -> Result<(), Errno> {
         let Some(opened) = self.opened.get() else { return Err(Errno::NODATA) };
         let url = match (&self.urls, place) {
@@ -273,7 +274,7 @@ impl Record {
             Place::Line(line) => Some(line),
             _ => None,
         };
-        opened.failures.record(Failed { ordinal, name, url: &url, line, attempts, failure })
+        opened.failures.record(Failed { ordinal, name, url: &url, line, attempts, failure, why })
     }
 
     /// Appends the address of an object, secrets cut, where all are at one server.
@@ -406,6 +407,9 @@ fn run_file(plan: &Plan) -> RunFile {
         Source::List(list) => list.describe(),
     };
     let mut details = details;
+    if let Some(chain) = &plan.transform {
+        details.push(("transform", chain.describe()));
+    }
     if let Some(remote) = &plan.remote {
         details.push(("into", format!("{} at {}", remote.shown(), remote.url)));
     }
@@ -467,7 +471,7 @@ impl Book for CoreBook {
     }
 
     fn rejected(&mut self, ordinal: Ordinal, name: &[u8], failure: Failure) -> Result<(), Errno> {
-        self.record.failed(ordinal, name, Place::Unknown, 1, failure)?;
+        self.record.failed(ordinal, name, Place::Unknown, 1, failure, None)?;
         self.ledger()?.failed(&mut [FailedObject::new(ordinal, failure, 1)])
     }
 

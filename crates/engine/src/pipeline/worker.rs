@@ -3,6 +3,7 @@
 mod answers;
 mod deliver;
 mod requests;
+pub(super) mod workshop;
 
 use super::body::{Bodies, Incoming};
 use super::check::{Inspected, Inspection};
@@ -28,8 +29,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use windrow_model::limits::{H2_STREAMS, HEDGE_BYTES, NAME_BYTES, REFERENCE_BYTES};
 use windrow_model::percent::{self, Keep};
-use windrow_model::task::{Details, Expected};
-use windrow_model::{Error, FailedObject, Failure, FailureClass, Lease};
+use windrow_model::task::{Details, Digest, Expected};
+use windrow_model::{Error, FailedObject, Failure, FailureClass, Lease, Ordinal};
+use workshop::Workshop;
 
 /// Path of an object: what stands before and behind its name, and how the name is encoded.
 #[derive(Debug, Clone)]
@@ -109,6 +111,8 @@ pub(super) struct Worker {
     /// and only when the end is near.
     pub(super) hedge_after: Option<Duration>,
     pub(super) sink: Box<dyn Sink>,
+    /// Where bodies are transformed before they are stored.
+    pub(super) workshop: Option<Workshop>,
     pub(super) latency: Histogram<u64>,
     pub(super) bodies: Bodies,
     /// What undoing a coding needs, kept for the next body.
@@ -221,6 +225,10 @@ impl Worker {
             self.stop(Stop::Error(error));
         }
         self.take_back_rejected();
+        self.record_dropped();
+        if self.workshop.is_some() {
+            self.take_work(now);
+        }
         self.time.tick(now);
         self.balance(now);
         let ready = self.board.tend(now);
@@ -395,11 +403,19 @@ impl Worker {
     // Taken by value: it has ended.
     #[allow(clippy::needless_pass_by_value)]
     fn fail(&mut self, ticket: Ticket, failure: Failure) {
-        let (ordinal, attempts) = (ticket.ordinal(), ticket.attempts());
+        self.fail_because(ticket, failure, None);
+    }
+
+    /// The same with what happened to this object, where more is known than how it failed.
+    #[allow(clippy::needless_pass_by_value)]
+    fn fail_because(&mut self, ticket: Ticket, failure: Failure, why: Option<&str>) {
+        // What was fetched and cannot be used was attempted once more than failed.
+        let fetched = matches!(failure.class, FailureClass::Transform);
+        let (ordinal, attempts) = (ticket.ordinal(), ticket.attempts() + u32::from(fetched));
         let told = match ticket.details() {
             None => {
                 let place = Place::Unknown;
-                self.record.failed(ordinal, ticket.name(), place, attempts, failure)
+                self.record.failed(ordinal, ticket.name(), place, attempts, failure, why)
             }
             Some((details, at)) => {
                 let url = shown(details, at);
@@ -407,7 +423,7 @@ impl Worker {
                     Some(line) => Place::Line(line.line),
                     None => Place::Url(&url),
                 };
-                self.record.failed(ordinal, ticket.name(), place, attempts, failure)
+                self.record.failed(ordinal, ticket.name(), place, attempts, failure, why)
             }
         };
         let recorded = told
@@ -629,6 +645,9 @@ impl Worker {
                 self.board.stop();
             }
             if self.under_way >= self.limit {
+                return None;
+            }
+            if self.workshop.as_ref().is_some_and(Workshop::is_full) {
                 return None;
             }
             if !self.is_clear(now) {

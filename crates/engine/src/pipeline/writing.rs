@@ -305,7 +305,7 @@ impl Writer {
                 self.written.failed += 1;
                 sink.failed(FailedObject::new(ordinal, failure, 1))?;
                 self.record
-                    .failed(ordinal, name, Place::Unknown, 1, failure)
+                    .failed(ordinal, name, Place::Unknown, 1, failure, None)
                     .map_err(|errno| self.unrecorded(errno))?;
                 Some(failure)
             }

@@ -53,6 +53,11 @@ impl Control {
         self.stopping.store(1, Ordering::Release);
     }
 
+    /// Whether a rule of the user's stops it.
+    pub fn by_rule(&self) -> bool {
+        self.stopping() && matches!(*self.lock(), Some(Stop::Rule(_)))
+    }
+
     /// Whether the run is to stop.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire) != 0

@@ -286,6 +286,18 @@ impl Client {
         Err(error)
     }
 
+    /// Takes back what no thread has begun with, and gives the keys: their objects are gone.
+    pub fn recall(&mut self) -> Vec<u64> {
+        let mut queue = self.pool.shared.queue();
+        let mut jobs = std::mem::take(&mut queue.entries[self.place].jobs);
+        drop(queue);
+        jobs.append(&mut self.gathered);
+        self.gathered_bytes = 0;
+        self.outstanding -= jobs.len();
+        self.charged -= jobs.iter().map(|job| job.object.bytes()).sum::<u64>();
+        jobs.into_iter().map(|job| job.key).collect()
+    }
+
     /// Objects that were submitted and whose results were not taken.
     pub fn outstanding(&self) -> usize {
         self.outstanding

@@ -78,7 +78,13 @@ impl Exchange for Worker {
             Framing::Empty => Some(0),
             Framing::Chunked | Framing::UntilClose => None,
         };
-        let expected = self.flights.errand(id).and_then(expected);
+        let mut expected = self.flights.errand(id).and_then(expected);
+        if let (Some(expected), Some(workshop)) = (&mut expected, &self.workshop)
+            && workshop.checks()
+        {
+            // It is of what the transforms have made by then.
+            expected.digest = None;
+        }
         if head.notable || expected.is_some() {
             let undo = self.compressed && head.framing != Framing::Length(0);
             match Inspection::of(expected.unwrap_or_default(), raw, undo) {

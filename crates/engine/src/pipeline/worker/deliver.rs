@@ -16,11 +16,20 @@ impl Worker {
         body: Incoming,
         extra: Option<Box<Extra>>,
     ) {
+        let took = self.now.saturating_duration_since(sent);
+        self.time.answered(took);
+        self.latencies.0 += took;
+        self.latencies.1 = Some(self.latencies.1.map_or(took, |least| least.min(took)));
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.latency.saturating_record(micros);
+        if self.workshop.is_some() {
+            return self.work(site, ticket, whole, body, extra);
+        }
         let meta = match extra.as_deref() {
             Some(Extra::Meta(meta)) => Some(meta),
             _ => None,
         };
-        let place = (site, sent, meta);
+        let place = (site, meta);
         match (whole, body) {
             (Some(body), _) => self.store(place, ticket, Body::Bytes(body)),
             (None, Incoming::Empty) => self.store(place, ticket, Body::Bytes(&[])),
@@ -32,6 +41,11 @@ impl Worker {
                 self.store(place, ticket, Body::Spool(spool));
             }
         }
+        self.keep_note(extra);
+    }
+
+    /// Keeps the memory of what was noted of an answer for another one.
+    pub(super) fn keep_note(&mut self, extra: Option<Box<Extra>>) {
         if let Some(extra) = extra
             && self.notes.len() < NOTES
         {
@@ -77,9 +91,9 @@ impl Worker {
         extra
     }
 
-    fn store(
+    pub(super) fn store(
         &mut self,
-        (site, sent, meta): (SiteId, Instant, Option<&Meta>),
+        (site, meta): (SiteId, Option<&Meta>),
         ticket: Ticket,
         body: Body<'_>,
     ) {
@@ -92,12 +106,6 @@ impl Worker {
                 let counters = self.counters();
                 counters.stored.add(1);
                 counters.bytes.add(receipt.bytes);
-                let took = self.now.saturating_duration_since(sent);
-                let micros = took.as_micros();
-                self.time.answered(took);
-                self.latencies.0 += took;
-                self.latencies.1 = Some(self.latencies.1.map_or(took, |least| least.min(took)));
-                self.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
                 let now = self.now;
                 let desk = self.desk(site);
                 if desk.access().wants_reference()
