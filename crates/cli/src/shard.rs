@@ -86,6 +86,9 @@ fn plan(args: &Shard) -> Result<Plan, Error> {
     if args.delimiter.is_some() && !matches!(args.key, KeyArg::Column(_)) {
         return Err(Error::usage("--delimiter", "there are no columns without --key column:N"));
     }
+    if args.cores == Some(0) {
+        return Err(Error::usage("--cores 0", "must be at least 1"));
+    }
     let mut plan = Plan::new(args.shards, &args.output);
     if !args.files.is_empty() {
         plan.inputs = args.files.iter().map(|path| input(path)).collect();
@@ -100,6 +103,7 @@ fn plan(args: &Shard) -> Result<Plan, Error> {
     plan.jsonl = args.format == LineFormat::Jsonl;
     plan.flush_interval = args.flush_interval;
     plan.memory = usize::try_from(args.memory).unwrap_or(usize::MAX);
+    plan.cores = args.cores.unwrap_or(0);
     Ok(plan)
 }
 

@@ -600,6 +600,19 @@ pub const SHARD_MEMORY_LEAST: usize = 8 << 20;
 /// Bytes that one shard collects before they are written, at most.
 pub const SHARD_WRITE_BYTES: usize = 64 << 10;
 
+/// Groups of lines that are handed to the writing thread together, each of at most
+/// [`SHARD_WRITE_BYTES`]: it is woken once for all of them.
+pub const SHARD_BATCH_GROUPS: usize = 8;
+
+/// Batches of them that there are, at most. Groups that fill evenly are full at the same time.
+pub const SHARD_BATCHES: usize = 8;
+
+/// At least: one is written and one is filled.
+pub const SHARD_BATCHES_LEAST: usize = 2;
+
+/// They have one part in so many of the memory for lines.
+pub const SHARD_BATCHES_SHARE: usize = 16;
+
 /// Bytes that are read at once of what is divided into lines.
 pub const SHARD_READ_BYTES: usize = 256 << 10;
 

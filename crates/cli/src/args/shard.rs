@@ -44,6 +44,10 @@ pub(crate) struct Shard {
           value_parser = parse_bytes)]
     pub(crate) memory: u64,
 
+    /// Threads: with more than one, files are written by a second one [default: all cores]
+    #[arg(long, value_name = "N", env = "WINDROW_CORES")]
+    pub(crate) cores: Option<usize>,
+
     /// Write the summary, as JSON, to this file too
     #[arg(long, value_name = "FILE", env = "WINDROW_SUMMARY")]
     pub(crate) summary: Option<PathBuf>,

@@ -7,6 +7,21 @@ use windrow_model::limits::SHARD_WRITE_BYTES;
 pub(super) trait Append {
     /// Appends whole lines to a file.
     fn append(&mut self, file: usize, lines: &[u8]) -> Result<(), Cut>;
+
+    /// Takes whole lines for a file, and gives a buffer that is as large and empty. What could not be
+    /// written stays.
+    fn take(&mut self, file: usize, lines: &mut Vec<u8>) -> Result<(), Error> {
+        match self.append(file, lines) {
+            Ok(()) => {
+                lines.clear();
+                Ok(())
+            }
+            Err(Cut { kept, error }) => {
+                lines.drain(..kept);
+                Err(error)
+            }
+        }
+    }
 }
 
 /// Not everything was appended.
@@ -107,16 +122,17 @@ impl Groups {
         if group.is_empty() {
             return Ok(());
         }
-        match to.append(file, group) {
-            Ok(()) => {
-                group.clear();
-                Ok(())
-            }
-            Err(Cut { kept, error }) => {
-                group.drain(..kept);
-                Err(error)
-            }
-        }
+        to.take(file, group)
+    }
+
+    /// Lines come back that were handed over, and are before all that waits for the file.
+    pub(super) fn put_back(&mut self, file: usize, mut lines: Vec<u8>) {
+        let group = &mut self.groups[file];
+        let held = group.capacity();
+        lines.append(group);
+        *group = lines;
+        let extra = |capacity: usize| capacity.saturating_sub(self.fair);
+        self.extra = (self.extra + extra(group.capacity())).saturating_sub(extra(held));
     }
 
     /// Writes what waits for one file, that something else may follow.
@@ -155,30 +171,30 @@ impl Groups {
 
     /// Memory that all of them have.
     #[cfg(test)]
-    fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.groups.iter().map(Vec::capacity).sum()
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// Takes so many bytes and then no more; like a disk.
     #[derive(Default)]
-    struct Disk {
-        files: Vec<Vec<u8>>,
-        room: usize,
+    pub(in super::super) struct Disk {
+        pub(in super::super) files: Vec<Vec<u8>>,
+        pub(in super::super) room: usize,
         writes: usize,
     }
 
     impl Disk {
-        fn new(files: usize, room: usize) -> Self {
+        pub(in super::super) fn new(files: usize, room: usize) -> Self {
             Self { files: vec![Vec::new(); files], room, writes: 0 }
         }
 
-        fn lines(&self) -> usize {
+        pub(in super::super) fn lines(&self) -> usize {
             self.files.iter().flatten().filter(|byte| **byte == b'\n').count()
         }
     }
@@ -200,7 +216,7 @@ mod tests {
         }
     }
 
-    fn line() -> impl Strategy<Value = (usize, usize)> {
+    pub(in super::super) fn line() -> impl Strategy<Value = (usize, usize)> {
         let len = prop_oneof![20 => 0_usize..60, 2 => 0_usize..5000, 1 => 60_000_usize..70_000];
         (prop_oneof![1 => 0_usize..200, 1 => 0_usize..3], len)
     }

@@ -48,6 +48,7 @@ mod input;
 mod key;
 mod run;
 mod sharder;
+mod writer;
 
 pub use division::{By, Division};
 pub use input::Input;

@@ -5,6 +5,7 @@ use super::groups::Groups;
 use super::input::{Got, Input, Reader};
 use super::key::Key;
 use super::sharder::{Count, Lines, Place, Sharder};
+use super::writer::Writer;
 use crate::content::murmur3::murmur3_32;
 use crate::rt::{Stop, machine};
 use rustix::io::Errno;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub flush_interval: Duration,
     /// Memory for lines that wait, in bytes; not less than [`SHARD_MEMORY_LEAST`].
     pub memory: usize,
+    /// Threads; with more than one, a second one writes the files. 0: as many as there are cores.
+    pub cores: usize,
 }
 
 impl Plan {
@@ -57,6 +60,7 @@ impl Plan {
             jsonl: false,
             flush_interval: Duration::from_secs(1),
             memory: SHARD_MEMORY,
+            cores: 0,
         }
     }
 }
@@ -159,9 +163,11 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Ended, Error> {
     if let Some(doubt) = doubt(plan, &files) {
         (watch.note)(&doubt);
     }
+    let cores = if plan.cores == 0 { machine::cores() } else { plan.cores };
+    let (writer, memory) = Writer::new(files, cores, plan.memory);
     let mut run = Run {
         sharder: Sharder::new(plan.shards, plan.key.clone(), plan.jsonl),
-        out: Out { groups: Groups::new(names.count(), plan.memory), files, names, spool: None },
+        out: Out { groups: Groups::new(names.count(), memory), writer, names, spool: None },
         buffer: vec![0; SHARD_READ_BYTES],
         interval: plan.flush_interval,
         rest: Duration::ZERO,
@@ -307,6 +313,7 @@ impl Run<'_> {
     ) -> Ended {
         let count = self.sharder.count();
         let Count { lines, bytes, no_key, not_json, too_long } = count;
+        let files = self.out.writer.to();
         let usage = machine::usage();
         let (seconds, cpu) = (started.elapsed().as_secs_f64(), usage.cpu.as_secs_f64());
         let summary = Summary {
@@ -324,8 +331,8 @@ impl Run<'_> {
             too_long,
             unfinished: self.unfinished,
             bytes,
-            bytes_written: self.out.files.bytes,
-            files: self.out.files.used,
+            bytes_written: files.bytes,
+            files: files.used,
             seconds,
             lines_per_second: lines as f64 / seconds.max(1e-9),
             cpu_seconds: cpu,
@@ -346,7 +353,7 @@ impl Run<'_> {
 /// Where lines go.
 struct Out {
     groups: Groups,
-    files: Files,
+    writer: Writer<Files>,
     names: Names,
     /// A line that is too long for memory, on its way.
     spool: Option<File>,
@@ -361,26 +368,40 @@ impl Out {
         }
     }
 
+    /// Writes everything, on this thread.
     fn flush(&mut self) -> Result<(), Error> {
-        self.groups.flush(&mut self.files)
+        let settled = self.settle();
+        let flushed = self.groups.flush(&mut *self.writer.to());
+        settled.and(flushed)
+    }
+
+    /// Waits for what was handed over; what could not be written waits here again then.
+    fn settle(&mut self) -> Result<(), Error> {
+        let settled = self.writer.settle();
+        for (file, lines) in self.writer.left().rev() {
+            self.groups.put_back(file, lines);
+        }
+        settled
     }
 
     fn copy(&mut self, mut spool: File, file: usize) -> Result<(), Error> {
-        self.groups.flush_one(file, &mut self.files)?;
-        let size = self.files.size(file)?;
+        self.settle()?;
+        let mut files = self.writer.to();
+        self.groups.flush_one(file, &mut *files)?;
+        let size = files.size(file)?;
         let mut copied = || {
             spool.rewind().map_err(|error| lost(&error))?;
             let mut buffer = vec![0; SHARD_READ_BYTES];
             loop {
                 match spool.read(&mut buffer).map_err(|error| lost(&error))? {
                     0 => return Ok(()),
-                    read => self.files.append_part(file, &buffer[..read])?,
+                    read => files.append_part(file, &buffer[..read])?,
                 }
             }
         };
         let copied = copied();
         if copied.is_err() {
-            self.files.cut(file, size);
+            files.cut(file, size);
         }
         copied
     }
@@ -399,13 +420,18 @@ impl Lines for Out {
     #[inline]
     fn line(&mut self, place: Place, line: &[u8]) -> Result<(), Error> {
         let file = self.file(place);
-        self.groups.push(file, line, &mut self.files)
+        let pushed = self.groups.push(file, line, &mut self.writer);
+        if pushed.is_err() {
+            // The same error; from here on there is no second thread.
+            let _ = self.settle();
+        }
+        pushed
     }
 
     fn part(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let spool = match &mut self.spool {
             Some(spool) => spool,
-            none => none.insert(self.files.nameless()?),
+            none => none.insert(self.writer.to().nameless()?),
         };
         spool.write_all(bytes).map_err(|error| lost(&error))
     }
