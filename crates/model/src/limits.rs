@@ -616,6 +616,12 @@ pub const SHARD_BATCHES_SHARE: usize = 16;
 /// Bytes that are read at once of what is divided into lines.
 pub const SHARD_READ_BYTES: usize = 256 << 10;
 
+/// Buffers of so many bytes that a file is read into ahead of what is divided.
+pub const SHARD_READS_AHEAD: usize = 3;
+
+/// A smaller file is not read ahead.
+pub const SHARD_AHEAD_BYTES: u64 = 1 << 20;
+
 /// What a pipe to read from is asked to hold, in bytes.
 pub const SHARD_PIPE_BYTES: usize = 1 << 20;
 

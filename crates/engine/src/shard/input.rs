@@ -1,5 +1,6 @@
 //! What is divided into lines: files, compressed or not, and streams that may never end.
 
+use super::ahead::{Ahead, Fill};
 use super::files::{fatal, identity};
 use flate2::bufread::MultiGzDecoder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 use windrow_model::Error;
-use windrow_model::limits::{SHARD_PIPE_BYTES, SHARD_READ_BYTES};
+use windrow_model::limits::{SHARD_AHEAD_BYTES, SHARD_PIPE_BYTES, SHARD_READ_BYTES};
 
 /// What is divided into lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,8 @@ impl Input {
         Ok(identity(&stat))
     }
 
-    pub(super) fn open(&self) -> Result<Reader, Error> {
+    /// Opens it; with `ahead`, a file that is not small is read by a thread of its own.
+    pub(super) fn open(&self, ahead: bool) -> Result<Reader, Error> {
         let shown = self.shown();
         let unreadable = |errno| fatal(&shown, "cannot read", errno);
         let broken = |error: std::io::Error| Error::environment(&shown, "cannot read").why(error);
@@ -60,7 +62,8 @@ impl Input {
                 fs::openat(CWD, path, flags, Mode::empty()).map_err(unreadable)?.into()
             }
         };
-        let kind = FileType::from_raw_mode(fs::fstat(&file).map_err(unreadable)?.st_mode);
+        let stat = fs::fstat(&file).map_err(unreadable)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
         let live = kind != FileType::RegularFile;
         if kind == FileType::Fifo {
             // Fewer, larger reads. An unprivileged user has a bound on all pipes together.
@@ -78,13 +81,57 @@ impl Input {
             )),
             _ => Bytes::Plain(file),
         };
+        let large = u64::try_from(stat.st_size).is_ok_and(|size| size >= SHARD_AHEAD_BYTES);
+        let bytes = if ahead && !live && large {
+            match Ahead::start(Named { shown: shown.clone(), bytes }) {
+                Ok(ahead) => Bytes::Ahead(ahead),
+                Err(named) => named.bytes,
+            }
+        } else {
+            bytes
+        };
         Ok(Reader { shown, bytes, live })
     }
 }
 
 enum Bytes {
     Plain(File),
-    Coded(Box<dyn Read>),
+    Coded(Box<dyn Read + Send>),
+    Ahead(Ahead),
+}
+
+impl Bytes {
+    fn read(&mut self, shown: &str, buffer: &mut Vec<u8>, most: usize) -> Result<Got, Error> {
+        let read = match self {
+            Self::Plain(file) => match io::read(file, &mut buffer[..most]) {
+                Err(Errno::INTR | Errno::AGAIN) => return Ok(Got::Nothing),
+                read => read.map_err(|errno| fatal(shown, "cannot read", errno))?,
+            },
+            Self::Coded(stream) => match stream.read(&mut buffer[..most]) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+                    return Ok(Got::Nothing);
+                }
+                read => {
+                    read.map_err(|error| Error::environment(shown, "cannot decompress").why(error))?
+                }
+            },
+            Self::Ahead(ahead) => return ahead.next(buffer),
+        };
+        Ok(if read == 0 { Got::End } else { Got::Bytes(read) })
+    }
+}
+
+/// What the thread that reads ahead has of a [`Reader`].
+struct Named {
+    shown: String,
+    bytes: Bytes,
+}
+
+impl Fill for Named {
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Got, Error> {
+        let most = buffer.len();
+        self.bytes.read(&self.shown, buffer, most)
+    }
 }
 
 /// An input that is read.
@@ -96,6 +143,7 @@ pub(super) struct Reader {
 }
 
 /// What reading brought.
+#[derive(Debug)]
 pub(super) enum Got {
     Bytes(usize),
     /// Nothing now; there may be later.
@@ -113,7 +161,7 @@ impl Reader {
     pub(super) fn capacity(&self) -> usize {
         match &self.bytes {
             Bytes::Plain(file) => fcntl_getpipe_size(file).unwrap_or(SHARD_PIPE_BYTES),
-            Bytes::Coded(_) => 0,
+            Bytes::Coded(_) | Bytes::Ahead(_) => 0,
         }
     }
 
@@ -138,22 +186,9 @@ impl Reader {
         }
     }
 
-    /// Reads what is there.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Got, Error> {
-        let read = match &mut self.bytes {
-            Bytes::Plain(file) => match io::read(file, buffer) {
-                Err(Errno::INTR | Errno::AGAIN) => return Ok(Got::Nothing),
-                read => read.map_err(|errno| fatal(&self.shown, "cannot read", errno))?,
-            },
-            Bytes::Coded(stream) => match stream.read(buffer) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
-                    return Ok(Got::Nothing);
-                }
-                read => read.map_err(|error| {
-                    Error::environment(&self.shown, "cannot decompress").why(error)
-                })?,
-            },
-        };
-        Ok(if read == 0 { Got::End } else { Got::Bytes(read) })
+    /// Reads what is there: of what others write at most `most` bytes, to the front of the buffer, and
+    /// of a file as much as fits into it.
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<Got, Error> {
+        self.bytes.read(&self.shown, buffer, most)
     }
 }

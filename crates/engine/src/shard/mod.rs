@@ -6,8 +6,9 @@
 //! [`Sharder`] is the core, without I/O: it is fed bytes and gives lines and the shards that they belong
 //! to. [`run`](run()) is all of it: inputs are read, lines wait in bounded memory until they are worth
 //! a write, and are appended to `FOLDER/{shard}.txt`. One process writes to a folder at a time, so
-//! every file has one writer, and a file has its lines in the order of the inputs. Everything is done
-//! by one thread: it divides faster than a disk writes.
+//! every file has one writer, and a file has its lines in the order of the inputs. One thread divides.
+//! Where there are cores, others read large files ahead of it and write behind it: that is half of the
+//! work, and what is left is less than what a disk takes.
 //!
 //! It knows [`content`](crate::content) for the hash, and no other stage.
 //!
@@ -41,6 +42,7 @@
 //! assert_eq!(sharder.count().lines, 1);
 //! ```
 
+mod ahead;
 mod division;
 mod files;
 mod groups;

@@ -44,7 +44,8 @@ pub struct Plan {
     pub flush_interval: Duration,
     /// Memory for lines that wait, in bytes; not less than [`SHARD_MEMORY_LEAST`].
     pub memory: usize,
-    /// Threads; with more than one, a second one writes the files. 0: as many as there are cores.
+    /// With more than one, others than the thread that divides read files and write. 0: as many as
+    /// the machine gives.
     pub cores: usize,
 }
 
@@ -169,6 +170,7 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Ended, Error> {
         sharder: Sharder::new(plan.shards, plan.key.clone(), plan.jsonl),
         out: Out { groups: Groups::new(names.count(), memory), writer, names, spool: None },
         buffer: vec![0; SHARD_READ_BYTES],
+        ahead: cores > 1,
         interval: plan.flush_interval,
         rest: Duration::ZERO,
         due: None,
@@ -206,6 +208,8 @@ struct Run<'w> {
     sharder: Sharder,
     out: Out,
     buffer: Vec<u8>,
+    /// Files are read by another thread.
+    ahead: bool,
     interval: Duration,
     /// No flush sooner than that after the last, because of how long it took.
     rest: Duration,
@@ -219,7 +223,7 @@ impl Run<'_> {
     /// Divides one input after the other; says why it stopped, if not at their end.
     fn all(&mut self, inputs: &[Input]) -> Result<Option<Stop>, Error> {
         for input in inputs {
-            let mut reader = input.open()?;
+            let mut reader = input.open(self.ahead)?;
             let stop = self.one(&mut reader);
             if !matches!(stop, Ok(None)) {
                 let left = self.leave(&reader);
@@ -252,7 +256,7 @@ impl Run<'_> {
             if !reader.wait(limit, self.watch.wake)? {
                 continue;
             }
-            match reader.read(&mut self.buffer)? {
+            match reader.read(&mut self.buffer, SHARD_READ_BYTES)? {
                 Got::Bytes(read) => {
                     self.sharder.feed(&self.buffer[..read], &mut self.out)?;
                     if self.due.is_none() {
@@ -278,7 +282,7 @@ impl Run<'_> {
         let mut left = reader.capacity();
         while left > 0 && reader.wait(Some(Duration::ZERO), None)? {
             let most = left.min(self.buffer.len());
-            match reader.read(&mut self.buffer[..most])? {
+            match reader.read(&mut self.buffer, most)? {
                 Got::Bytes(read) => {
                     left -= read;
                     self.sharder.feed(&self.buffer[..read], &mut self.out)?;
