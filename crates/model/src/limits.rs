@@ -602,24 +602,19 @@ pub const SHARD_WRITE_BYTES: usize = 64 << 10;
 
 /// Groups of lines that are handed to the writing thread together, each of at most
 /// [`SHARD_WRITE_BYTES`]: it is woken once for all of them.
-pub const SHARD_BATCH_GROUPS: usize = 8;
+pub const SHARD_BATCH_GROUPS: usize = 4;
 
-/// Batches of them that there are, at most. Groups that fill evenly are full at the same time.
-pub const SHARD_BATCHES: usize = 8;
-
-/// At least: one is written and one is filled.
-pub const SHARD_BATCHES_LEAST: usize = 2;
-
-/// They have one part in so many of the memory for lines.
-pub const SHARD_BATCHES_SHARE: usize = 16;
+/// Batches of them. More keep the threads apart when many groups are full at once, and cost more than
+/// that brings: buffers that a core has not touched for long are in no cache of it.
+pub const SHARD_BATCHES: usize = 4;
 
 /// Bytes that are read at once of what is divided into lines.
 pub const SHARD_READ_BYTES: usize = 256 << 10;
 
-/// Buffers of so many bytes that a file is read into ahead of what is divided.
+/// Buffers of so many bytes that a compressed file is read into ahead of what is divided.
 pub const SHARD_READS_AHEAD: usize = 3;
 
-/// A smaller file is not read ahead.
+/// A smaller one is not.
 pub const SHARD_AHEAD_BYTES: u64 = 1 << 20;
 
 /// What a pipe to read from is asked to hold, in bytes.

@@ -44,7 +44,8 @@ pub(crate) struct Shard {
           value_parser = parse_bytes)]
     pub(crate) memory: u64,
 
-    /// Threads: with more than one, files are written by a second one [default: all cores]
+    /// With 1, one thread does everything; with more, a second one writes, and a third decompresses
+    /// [default: all cores]
     #[arg(long, value_name = "N", env = "WINDROW_CORES")]
     pub(crate) cores: Option<usize>,
 

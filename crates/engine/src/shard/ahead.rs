@@ -1,4 +1,5 @@
-//! Files are read, and decompressed, by a thread of its own, ahead of what is divided.
+//! Compressed files are read by a thread of its own, ahead of what is divided: to decompress takes
+//! several times as long as the rest. (What is plain is read here as fast as it comes from there.)
 //!
 //! A bounded number of buffers goes back and forth. What was read and not taken is forgotten with
 //! this: it is in the file.

@@ -49,7 +49,7 @@ impl Input {
         Ok(identity(&stat))
     }
 
-    /// Opens it; with `ahead`, a file that is not small is read by a thread of its own.
+    /// Opens it; with `ahead`, a compressed file that is not small is read by a thread of its own.
     pub(super) fn open(&self, ahead: bool) -> Result<Reader, Error> {
         let shown = self.shown();
         let unreadable = |errno| fatal(&shown, "cannot read", errno);
@@ -82,13 +82,14 @@ impl Input {
             _ => Bytes::Plain(file),
         };
         let large = u64::try_from(stat.st_size).is_ok_and(|size| size >= SHARD_AHEAD_BYTES);
-        let bytes = if ahead && !live && large {
-            match Ahead::start(Named { shown: shown.clone(), bytes }) {
-                Ok(ahead) => Bytes::Ahead(ahead),
-                Err(named) => named.bytes,
+        let bytes = match bytes {
+            Bytes::Coded(_) if ahead && large => {
+                match Ahead::start(Named { shown: shown.clone(), bytes }) {
+                    Ok(ahead) => Bytes::Ahead(ahead),
+                    Err(named) => named.bytes,
+                }
             }
-        } else {
-            bytes
+            bytes => bytes,
         };
         Ok(Reader { shown, bytes, live })
     }

@@ -7,8 +7,7 @@
 //! to. [`run`](run()) is all of it: inputs are read, lines wait in bounded memory until they are worth
 //! a write, and are appended to `FOLDER/{shard}.txt`. One process writes to a folder at a time, so
 //! every file has one writer, and a file has its lines in the order of the inputs. One thread divides.
-//! Where there are cores, others read large files ahead of it and write behind it: that is half of the
-//! work, and what is left is less than what a disk takes.
+//! Where there are cores, a second one writes what the first has collected, and a third decompresses.
 //!
 //! It knows [`content`](crate::content) for the hash, and no other stage.
 //!

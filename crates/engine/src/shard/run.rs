@@ -44,8 +44,8 @@ pub struct Plan {
     pub flush_interval: Duration,
     /// Memory for lines that wait, in bytes; not less than [`SHARD_MEMORY_LEAST`].
     pub memory: usize,
-    /// With more than one, others than the thread that divides read files and write. 0: as many as
-    /// the machine gives.
+    /// With more than one, threads beside the one that divides write and decompress. 0: as many as the
+    /// machine gives.
     pub cores: usize,
 }
 
@@ -208,7 +208,7 @@ struct Run<'w> {
     sharder: Sharder,
     out: Out,
     buffer: Vec<u8>,
-    /// Files are read by another thread.
+    /// Compressed files are read by another thread.
     ahead: bool,
     interval: Duration,
     /// No flush sooner than that after the last, because of how long it took.

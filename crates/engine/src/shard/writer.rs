@@ -13,12 +13,10 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use windrow_model::Error;
-use windrow_model::limits::{
-    SHARD_BATCH_GROUPS, SHARD_BATCHES, SHARD_BATCHES_LEAST, SHARD_BATCHES_SHARE, SHARD_WRITE_BYTES,
-};
+use windrow_model::limits::{SHARD_BATCH_GROUPS, SHARD_BATCHES, SHARD_WRITE_BYTES};
 
-/// Bytes that a batch may hold.
-const BATCH_BYTES: usize = SHARD_BATCH_GROUPS * SHARD_WRITE_BYTES;
+/// Bytes that all batches may hold.
+const BATCHES_BYTES: usize = SHARD_BATCHES * SHARD_BATCH_GROUPS * SHARD_WRITE_BYTES;
 
 /// Appends through a second thread, where there are cores for one.
 #[derive(Debug)]
@@ -65,11 +63,7 @@ impl<A: Append + Send + 'static> Writer<A> {
     /// Writes to that, with a second thread if there are two cores. Gives also what is left of
     /// `memory` for groups that wait.
     pub(super) fn new(to: A, cores: usize, memory: usize) -> (Self, usize) {
-        let most = match cores {
-            0 | 1 => 0,
-            _ => (memory / SHARD_BATCHES_SHARE / BATCH_BYTES)
-                .clamp(SHARD_BATCHES_LEAST, SHARD_BATCHES),
-        };
+        let most = if cores > 1 { SHARD_BATCHES } else { 0 };
         let writer = Self {
             to: Arc::new(Mutex::new(to)),
             most,
@@ -81,7 +75,7 @@ impl<A: Append + Send + 'static> Writer<A> {
             left: VecDeque::new(),
             error: None,
         };
-        (writer, memory.saturating_sub(most * BATCH_BYTES))
+        (writer, if most > 0 { memory.saturating_sub(BATCHES_BYTES) } else { memory })
     }
 
     /// What is written to. Nothing is ahead of the caller there only behind [`Self::settle`].
@@ -322,7 +316,7 @@ mod tests {
             every in 1_usize..200,
             again in any::<bool>(),
         ) {
-            let (mut writer, left) = Writer::new(Disk::new(200, room), 2, waiting + 2 * BATCH_BYTES);
+            let (mut writer, left) = Writer::new(Disk::new(200, room), 2, waiting + BATCHES_BYTES);
             prop_assert_eq!(left, waiting);
             let mut groups = Groups::new(200, waiting);
             let mut expected = vec![Vec::new(); 200];
