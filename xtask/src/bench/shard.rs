@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::Bench;
-use super::child::{CLIENT_CORE, SERVER_CORE, Usage, measure_fed};
+use super::child::{CLIENT_CORE, SERVER_CORE, Usage, measure, measure_fed};
 use super::report::{Row, Target};
 use crate::cmd::found;
 
@@ -54,15 +54,26 @@ while got := os.readv(0, [buffer]):
 /// By turns and not by hash, which awk has none of: less work.
 const AWK: &str = r#"{ print > (folder "/" (NR % shards) ".txt") }"#;
 
-/// CPU per message, from a pipe, on one core.
+/// CPU per message, from a pipe, on one core; and what more cores bring by the clock, from a file.
 pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
     let [many, few] = bench.counts.shard;
-    bench.room((many * (BYTES + 1)) as u64)?;
+    bench.room(2 * (many * (BYTES + 1)) as u64)?;
     let block = block();
-    let cost = |tool: &Tool, messages: usize| {
+    let file = bench.fresh("lines");
+    lines(&block, many, &file)?;
+    let measured = |tool: &Tool, messages: usize| {
         bench.settle();
         let folder = bench.fresh_folder("shard")?;
-        let usage = fed(tool.command(bench, &folder), &block, messages, &bench.folder)?;
+        let command = tool.command(bench, &folder);
+        let usage = match tool {
+            Tool::File(_) => {
+                let mut command = command;
+                command.arg(&file);
+                measure(command, None, LIMIT, &bench.folder)?
+            }
+            Tool::Wide => fed(command, None, &block, messages, &bench.folder)?,
+            _ => fed(command, CLIENT_CORE, &block, messages, &bench.folder)?,
+        };
         let written = size(&folder)?;
         super::remove(&folder);
         let wanted = (messages * (BYTES + 1)) as u64;
@@ -75,8 +86,9 @@ pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
             messages as f64 / usage.wall_seconds / 1e6,
             usage.peak_rss_bytes >> 20
         );
-        Ok(us)
+        Ok((us, usage.wall_seconds))
     };
+    let cost = |tool: &Tool, messages| measured(tool, messages).map(|(us, _)| us);
     let mut others = vec![Tool::Awk];
     let python = Command::new("python3").args(["-c", "import mmh3"]).stderr(Stdio::null()).status();
     if python.is_ok_and(|status| status.success()) {
@@ -93,7 +105,7 @@ pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
     if found("python3") {
         floors.insert(0, Tool::Bare);
     }
-    let (mut own, mut wide) = (Vec::new(), Vec::new());
+    let (mut own, mut wide, mut faster, mut all) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut above = vec![Vec::new(); floors.len()];
     let mut ratios = vec![Vec::new(); others.len()];
     for _ in 0..bench.rounds {
@@ -106,6 +118,10 @@ pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
         for (tool, ratios) in others.iter().zip(&mut ratios) {
             ratios.push(cost(tool, few)? / same);
         }
+        let (_, alone) = measured(&Tool::File(Some(1)), many)?;
+        let (_, together) = measured(&Tool::File(None), many)?;
+        faster.push(alone / together);
+        all.push(cost(&Tool::Wide, many)?);
         wide.push(cost(&Tool::Windrow(100_000), many)?);
         own.push(one);
     }
@@ -134,6 +150,9 @@ pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
         };
         rows.push(row(format!("{what}, {few} lines, in CPU of windrow's"), ratios, "x", target));
     }
+    rows.push(row("the same from a pipe, on all cores: CPU each".to_owned(), all, "us", None));
+    let what = "the same from a file, on all cores: by the clock, as fast as --cores 1".to_owned();
+    rows.push(row(what, faster, "x", None));
     rows.push(row("the same with --shards 100000: CPU each".to_owned(), wide, "us", None));
     Ok(rows)
 }
@@ -141,6 +160,10 @@ pub(crate) fn shard(bench: &Bench) -> Result<Vec<Row>, String> {
 #[derive(Debug)]
 enum Tool {
     Windrow(u32),
+    /// With 100 shards, from a pipe, on all cores.
+    Wide,
+    /// The same from a file, with so many cores.
+    File(Option<usize>),
     Bare,
     Cat,
     Python,
@@ -156,9 +179,17 @@ impl Tool {
             command
         };
         match self {
-            Self::Windrow(shards) => {
+            Self::Windrow(_) | Self::Wide | Self::File(_) => {
+                let (shards, cores) = match self {
+                    Self::Windrow(shards) => (*shards, None),
+                    Self::File(cores) => (100, *cores),
+                    _ => (100, None),
+                };
                 let mut command = bench.binaries.windrow();
                 command.args(["shard", "--shards", &shards.to_string(), "-o"]).arg(folder);
+                if let Some(cores) = cores {
+                    command.args(["--cores", &cores.to_string()]);
+                }
                 command
             }
             Self::Python | Self::Bare => {
@@ -187,7 +218,13 @@ impl Tool {
 }
 
 /// Runs a tool that reads so many messages from a pipe; what it costs to write them is not counted.
-fn fed(command: Command, block: &[u8], messages: usize, scratch: &Path) -> Result<Usage, String> {
+fn fed(
+    command: Command,
+    core: Option<usize>,
+    block: &[u8],
+    messages: usize,
+    scratch: &Path,
+) -> Result<Usage, String> {
     let (reader, mut writer) = std::io::pipe().map_err(|why| format!("pipe: {why}"))?;
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -197,17 +234,29 @@ fn fed(command: Command, block: &[u8], messages: usize, scratch: &Path) -> Resul
                 // Where that cannot be, the figures are a little worse.
                 sched_setaffinity(None, &one).ok();
             }
-            let mut left = messages * (BYTES + 1);
-            while left > 0 {
-                let piece = &block[..left.min(block.len())];
-                if writer.write_all(piece).is_err() {
-                    break;
-                }
-                left -= piece.len();
-            }
+            // A tool that ends early says so itself.
+            write(block, messages, &mut writer).ok();
         });
-        measure_fed(command, reader.into(), CLIENT_CORE, LIMIT, scratch)
+        measure_fed(command, reader.into(), core, LIMIT, scratch)
     })
+}
+
+/// Writes so many messages.
+fn write(block: &[u8], messages: usize, to: &mut impl Write) -> std::io::Result<()> {
+    let mut left = messages * (BYTES + 1);
+    while left > 0 {
+        let piece = &block[..left.min(block.len())];
+        to.write_all(piece)?;
+        left -= piece.len();
+    }
+    Ok(())
+}
+
+/// A file of so many messages.
+fn lines(block: &[u8], messages: usize, path: &Path) -> Result<(), String> {
+    std::fs::File::create(path)
+        .and_then(|mut file| write(block, messages, &mut file))
+        .map_err(|why| format!("bench folder: {why}"))
 }
 
 /// Messages of random letters and digits.

@@ -121,6 +121,9 @@ fn fed(call: &Windrow, bytes: impl AsRef<[u8]>) -> Finished {
     fed.end()
 }
 
+/// One thread does everything, or others write and decompress.
+const WAYS: [[&str; 2]; 2] = [["--cores", "1"], ["--cores", "2"]];
+
 fn figure(place: &Place, name: &str) -> u64 {
     let json = fs::read(place.at("summary")).expect("a summary");
     let json: Value = serde_json::from_slice(&json).expect("JSON");
@@ -183,9 +186,9 @@ fn shards_are_those_of_mmh3() {
     }
     let text = fs::read(&file).expect("a file of lines");
     for shards in [1, 7, 100, 4096] {
-        for from_pipe in [false, true] {
+        for (from_pipe, way) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
             let _ = fs::remove_dir_all(place.at("out"));
-            let call = shard(&place, shards);
+            let call = shard(&place, shards).args(WAYS[way]);
             if from_pipe {
                 fed(&call, &text).expect(0);
             } else {
@@ -260,18 +263,22 @@ fn other_shards_than_before_are_noticed() {
 #[test]
 fn a_signal_while_the_pipe_stays_open() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let place = Place::new();
-        // Larger than the pipe: when it is all written, windrow is at work.
-        let text = numbered(200_000);
-        let mut fed = Fed::start(&shard(&place, 100).args(["--flush-interval", "1h"]));
-        fed.write(&text);
-        fed.write("the beginning of");
-        fed.signal(signal).expect(code).says(["200,000 lines", "stopped within a line"]);
-        let mut found = files(&place.at("out"));
-        let unfinished = found.remove("unfinished.txt");
-        assert_eq!(unfinished.as_deref(), Some(&b"the beginning of\n"[..]));
-        assert_same(&found, &divided(lines(&text), 100));
-        assert_eq!(figure(&place, "unwritten"), 0);
+        for (way, shards) in [(0, 100), (1, 100), (1, 3)] {
+            let place = Place::new();
+            // Larger than the pipe: when it is all written, windrow is at work. Of three shards groups
+            // are full many times.
+            let text = numbered(200_000);
+            let call = shard(&place, shards).args(["--flush-interval", "1h"]).args(WAYS[way]);
+            let mut fed = Fed::start(&call);
+            fed.write(&text);
+            fed.write("the beginning of");
+            fed.signal(signal).expect(code).says(["200,000 lines", "stopped within a line"]);
+            let mut found = files(&place.at("out"));
+            let unfinished = found.remove("unfinished.txt");
+            assert_eq!(unfinished.as_deref(), Some(&b"the beginning of\n"[..]));
+            assert_same(&found, &divided(lines(&text), shards));
+            assert_eq!(figure(&place, "unwritten"), 0);
+        }
     }
 }
 
@@ -287,24 +294,27 @@ fn a_signal_while_nothing_comes() {
 
 #[test]
 fn a_signal_while_more_comes_than_can_be_read() {
-    let place = Place::new();
-    let mut fed = Fed::start(&shard(&place, 3));
-    let mut input = fed.input.try_clone().expect("a descriptor");
-    let writer = std::thread::spawn(move || {
-        let text = numbered(1000);
-        while input.write_all(&text).is_ok() {}
-    });
-    wait::until("lines", || !entries_or_none(&place.at("out")).is_empty());
-    fed.process.signal(Signal::TERM);
-    let status = fed.process.wait(wait::LIMIT).expect("windrow ends");
-    assert_eq!(status.code(), Some(143));
-    writer.join().expect("the writer ends when nobody reads");
-    let mut found = files(&place.at("out"));
-    found.remove("unfinished.txt");
-    let count = |content: &Vec<u8>| lines(content).count() as u64;
-    assert_eq!(found.values().map(count).sum::<u64>(), figure(&place, "lines"));
-    for (name, content) in &found {
-        assert_eq!(divided(lines(content), 3).keys().collect::<Vec<_>>(), [name]);
+    for way in WAYS {
+        let place = Place::new();
+        let mut fed = Fed::start(&shard(&place, 3).args(way));
+        let mut input = fed.input.try_clone().expect("a descriptor");
+        let writer = std::thread::spawn(move || {
+            let text = numbered(1000);
+            while input.write_all(&text).is_ok() {}
+        });
+        let len = || fs::metadata(place.at("out/0.txt")).map_or(0, |file| file.len());
+        wait::until("lines", || len() > 5 << 20);
+        fed.process.signal(Signal::TERM);
+        let status = fed.process.wait(wait::LIMIT).expect("windrow ends");
+        assert_eq!(status.code(), Some(143));
+        writer.join().expect("the writer ends when nobody reads");
+        let mut found = files(&place.at("out"));
+        found.remove("unfinished.txt");
+        let count = |content: &Vec<u8>| lines(content).count() as u64;
+        assert_eq!(found.values().map(count).sum::<u64>(), figure(&place, "lines"));
+        for (name, content) in &found {
+            assert_eq!(divided(lines(content), 3).keys().collect::<Vec<_>>(), [name]);
+        }
     }
 }
 
@@ -345,6 +355,82 @@ fn lines_are_there_after_the_flush_interval() {
     wait::until("the third line", || holds("one\ntwo\nthree\n"));
     fed.end().expect(0);
     assert!(holds("one\ntwo\nthree\n"));
+}
+
+#[test]
+fn what_was_handed_over_is_there_after_the_flush_interval_too() {
+    for way in WAYS {
+        let place = Place::new();
+        let call = shard(&place, 3).args(["--flush-interval", "20ms"]).args(way);
+        let mut fed = Fed::start(&call);
+        let mut text = Vec::new();
+        // Each time some groups are full, and some lines are behind those.
+        for _ in 0..5 {
+            let more = numbered(30_000);
+            fed.write(&more);
+            text.extend_from_slice(&more);
+            let len = || -> u64 {
+                let len =
+                    |name| fs::metadata(place.at("out").join(name)).map_or(0, |file| file.len());
+                ["0.txt", "1.txt", "2.txt"].map(len).iter().sum()
+            };
+            wait::until("all of it", || len() == text.len() as u64);
+            assert_divided(&place, &text, 3);
+        }
+        fed.end().expect(0);
+        assert_divided(&place, &text, 3);
+    }
+}
+
+#[test]
+fn a_kill_leaves_no_gap_and_the_next_run_appends() {
+    for way in WAYS {
+        let place = Place::new();
+        let call = shard(&place, 10).args(way);
+        let mut killed = Fed::start(&call);
+        let mut input = killed.input.try_clone().expect("a descriptor");
+        let writer = std::thread::spawn(move || {
+            for nth in 0_u64.. {
+                if writeln!(input, "{nth}").is_err() {
+                    break;
+                }
+            }
+        });
+        let len = || fs::metadata(place.at("out/0.txt")).map_or(0, |file| file.len());
+        wait::until("lines", || len() > 1 << 20);
+        killed.process.signal(Signal::KILL);
+        killed.process.wait(wait::LIMIT).expect("it is gone");
+        drop(killed);
+        writer.join().expect("the writer ends when nobody reads");
+        let before = files(&place.at("out"));
+        // The folder is free, a line that was cut is ended, and all else is behind that.
+        fed(&call, "again\n").expect(0);
+        let found = files(&place.at("out"));
+        let target = format!("{}.txt", murmur3_32(b"again") % 10);
+        let mut numbers = 0;
+        for (name, content) in &before {
+            let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            // Of each file the beginning is there, in order and without a gap.
+            let expected: BTreeMap<_, _> = [(name.clone(), content[..whole].to_vec())].into();
+            assert_same(&divided(lines(&content[..whole]), 10), &expected);
+            let numbered: Vec<u64> = lines(&content[..whole])
+                .map(|line| {
+                    std::str::from_utf8(line).expect("digits").trim_end().parse().expect("a number")
+                })
+                .collect();
+            let last = numbered.last().copied().unwrap_or(0);
+            let shard = |nth: &u64| format!("{}.txt", murmur3_32(nth.to_string().as_bytes()) % 10);
+            assert!(numbered.iter().copied().eq((0..=last).filter(|nth| shard(nth) == *name)));
+            numbers += numbered.len();
+            if *name == target {
+                assert!(found[name].starts_with(content));
+                assert!(found[name].ends_with(b"\nagain\n"));
+            } else {
+                assert!(found[name] == *content, "{name}");
+            }
+        }
+        assert!(numbers > 100_000, "{numbers}");
+    }
 }
 
 #[test]
@@ -400,6 +486,34 @@ fn several_files_some_of_them_compressed() {
 
     let broken = place.file("d.gz", "no gzip");
     shard(&place, 10).arg(broken).run().expect(4).says(["d.gz: cannot decompress"]);
+}
+
+#[test]
+fn large_compressed_files() {
+    let place = Place::new();
+    let text = numbered(400_000);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&text).expect("memory");
+    let gzip = encoder.finish().expect("memory");
+    // A smaller one would not be decompressed by another thread.
+    assert!(gzip.len() > 1 << 20, "{}", gzip.len());
+    let (whole, broken) =
+        (place.file("a.gz", &gzip), place.file("b.gz", &gzip[..gzip.len() - (64 << 10)]));
+    let sources = [whole, place.file("c.zst", zstd::encode_all(&text[..], 1).expect("memory"))];
+    for way in WAYS {
+        let _ = fs::remove_dir_all(place.at("out"));
+        shard(&place, 10).args(way).args(&sources).run().expect(0);
+        assert_divided(&place, &[&text[..], &text].concat(), 10);
+
+        // What came before the error is there: whole lines, from the first on.
+        let _ = fs::remove_dir_all(place.at("out"));
+        let done = shard(&place, 10).args(way).arg(&broken).run().expect(4);
+        done.says(["b.gz: cannot decompress"]);
+        let count = usize::try_from(figure(&place, "lines")).expect("a number");
+        assert!((300_000..400_000).contains(&count), "{count}");
+        let begun: Vec<u8> = lines(&text).take(count).flatten().copied().collect();
+        assert_divided(&place, &begun, 10);
+    }
 }
 
 #[test]
@@ -482,6 +596,7 @@ fn what_cannot_be_done_is_said() {
     shard(&place, 1).arg(place.path()).run().expect(2).says(["is a directory"]);
     shard(&place, 1).args(["-", &lines, "-"]).run().expect(2).says(["once only"]);
     shard(&place, 1).args(["--delimiter", ",", &lines]).run().expect(2).says(["column:N"]);
+    shard(&place, 1).args(["--cores", "0", &lines]).run().expect(2).says(["at least 1"]);
     shard(&place, 1).args(["--memory", "1k", &lines]).run().expect(2).says(["at least 8 MiB"]);
     assert_eq!(place.entries(), ["lines"]);
 
@@ -501,6 +616,29 @@ fn what_cannot_be_done_is_said() {
     shard(&place, 1).arg(&lines).run().expect(4).says(["0.txt: ", "lost: 1 lines"]);
 }
 
+#[test]
+fn a_file_that_cannot_be_written_does_not_keep_others_from_it() {
+    for way in WAYS {
+        let place = Place::new();
+        let text = numbered(200_000);
+        let source = place.file("lines", &text);
+        fs::create_dir_all(place.at("out/1.txt")).expect("a folder in the way");
+        let done = shard(&place, 3).args(way).arg(source).run().expect(4);
+        done.says(["1.txt: cannot open for appending", "lost: "]);
+        fs::remove_dir(place.at("out/1.txt")).expect("a folder");
+        let found = files(&place.at("out"));
+        let whole = divided(lines(&text), 3);
+        let mut written = 0;
+        for (name, content) in &found {
+            assert!(whole[name].starts_with(content) && content.ends_with(b"\n"), "{name}");
+            written += lines(content).count() as u64;
+        }
+        assert_eq!(found.len(), 2);
+        assert!(written > 1000, "{written}");
+        assert_eq!(written + figure(&place, "unwritten"), figure(&place, "lines"));
+    }
+}
+
 /// Runs windrow with its folder on a file system of 2 MiB, and copies what is there then.
 const SMALL_DISK: &str = r#"
 mount -t tmpfs -o size=2m,nr_inodes=0 none "$DISK" || exit 77
@@ -512,14 +650,20 @@ exit $code
 
 #[test]
 fn a_full_disk_tears_no_line() {
-    for (count, shards) in [(400_000, 10), (400_000, 2_000)] {
+    let cases = [(400_000, 10), (400_000, 2_000)].into_iter();
+    for ((count, shards), way) in cases.flat_map(|case| WAYS.map(|way| (case, way))) {
         let place = Place::new();
         let disk = place.at("disk");
         fs::create_dir(&disk).expect("a folder to mount on");
         let source = place.file("lines", numbered(count));
         let shards_text = shards.to_string();
         let call = windrow().args(["shard", "--shards", &shards_text, "--memory", "8MiB", "-o"]);
-        let call = call.arg(disk.join("out")).arg("--summary").arg(place.at("summary")).arg(source);
+        let call = call
+            .arg(disk.join("out"))
+            .args(way)
+            .arg("--summary")
+            .arg(place.at("summary"))
+            .arg(source);
         let call = call.command();
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", SMALL_DISK, "sh"]).arg(call.get_program());
@@ -539,10 +683,11 @@ fn a_full_disk_tears_no_line() {
         let written = found.values().map(count).sum::<u64>();
         assert_eq!(written + figure(&place, "unwritten"), figure(&place, "lines"));
         assert!(written > 10_000, "{written}");
+        // Of each file the beginning is there, in order and without a gap.
+        let whole = divided(lines(&numbered(400_000)), shards);
         for (name, content) in &found {
-            if !content.is_empty() {
-                assert_eq!(divided(lines(content), shards).keys().collect::<Vec<_>>(), [name]);
-            }
+            assert!(whole[name].starts_with(content), "{name}");
+            assert!(content.is_empty() || content.ends_with(b"\n"), "{name}");
         }
     }
 }
