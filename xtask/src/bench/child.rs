@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cmd::shown;
@@ -64,7 +65,7 @@ pub(crate) fn measure_fed(
     let what = short(&command);
     let (stdout, stderr) = (scratch.join("stdout"), scratch.join("stderr"));
     let file = |path| File::create(path).map_err(|why| format!("bench folder: {why}"));
-    command.stdin(stdin).stdout(file(&stdout)?).stderr(file(&stderr)?);
+    command.stdin(stdin).stdout(file(&stdout)?).stderr(file(&stderr)?).process_group(0);
     let before = children_cpu_us()?;
     let start = Instant::now();
     let mut child = spawn(&mut command, core)?;
@@ -75,6 +76,10 @@ pub(crate) fn measure_fed(
             break status;
         }
         if start.elapsed() > limit {
+            // All that it started, too: they may hold the other end of a pipe.
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                kill_process_group(group, Signal::KILL).ok();
+            }
             child.kill().and_then(|()| child.wait()).ok();
             return Err(format!("{what}: took longer than {} s, killed", limit.as_secs()));
         }
