@@ -223,7 +223,7 @@ fn has_pillow() -> bool {
 }
 
 fn apply(lane: &mut Lane, spec: &str, body: Vec<u8>) -> Result<Object, Failed> {
-    let chain = Chain::parse(&[spec.to_owned()]).unwrap();
+    let chain = Chain::parse(&[spec.to_owned()]).expect("a spec of this file");
     match chain.apply(Object { body, ..Object::default() }, lane)? {
         Outcome::Keep(object) => Ok(object),
         Outcome::Drop => panic!("dropped"),

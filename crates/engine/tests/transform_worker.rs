@@ -73,7 +73,7 @@ fn has_python() -> bool {
 
 fn write(folder: &Path, script: &str) -> PathBuf {
     let path = folder.join("worker.py");
-    std::fs::write(&path, script).unwrap();
+    std::fs::write(&path, script).expect("a folder of the test");
     path
 }
 
@@ -103,7 +103,7 @@ fn run(command: &str, options: PoolOptions, bodies: &[&[u8]]) -> Result<Vec<Done
             done.sort_by_key(|done| done.key);
             return Ok(done);
         }
-        woken.recv().unwrap();
+        woken.recv().expect("the client lives");
     }
 }
 

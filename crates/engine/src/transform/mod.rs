@@ -19,7 +19,6 @@ mod pool;
 mod spec;
 mod unpack;
 mod verify;
-mod watch;
 
 pub use chain::{Chain, Lane};
 pub use map::{MapOrdered, Policy, map_ordered};

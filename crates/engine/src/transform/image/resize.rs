@@ -119,10 +119,10 @@ impl Resize {
         let (width, height) = (shape.width, shape.height);
         // The box turns with the image.
         let (goal, part) = if turns(shape.orientation) {
-            let turned = self.plan(height, width);
+            let turned = self.plan(height, width)?;
             ((turned.0.1, turned.0.0), (turned.1.1, turned.1.0))
         } else {
-            self.plan(width, height)
+            self.plan(width, height)?
         };
         let pixels = &kept.pixels[..shape.bytes()];
         if goal == (width, height) {
@@ -147,7 +147,7 @@ impl Resize {
     }
 
     /// The new size of an image of that size, and how much of it is shown.
-    fn plan(&self, width: u32, height: u32) -> ((u32, u32), (f64, f64)) {
+    fn plan(&self, width: u32, height: u32) -> Result<((u32, u32), (f64, f64)), Failed> {
         let (from, into) = (
             (f64::from(width), f64::from(height)),
             (f64::from(self.width), f64::from(self.height)),
@@ -158,10 +158,14 @@ impl Resize {
             scale = scale.min(1.0);
         }
         let side = |side: f64, most: u32| (side.round() as u32).clamp(1, most);
-        match self.mode {
+        let long = from.0.max(from.1) * scale;
+        Ok(match self.mode {
+            Mode::Fit | Mode::Fill if long > f64::from(IMAGE_SIDE) => {
+                let why = format!("{width}x{height} would be {long:.0} long");
+                return Err(Failed::new("the image is too long to fill the box").why(why));
+            }
             Mode::Fit | Mode::Fill => {
-                let goal = (side(from.0 * scale, IMAGE_SIDE), side(from.1 * scale, IMAGE_SIDE));
-                (goal, from)
+                ((side(from.0 * scale, IMAGE_SIDE), side(from.1 * scale, IMAGE_SIDE)), from)
             }
             Mode::Crop => {
                 let goal = (side(from.0 * scale, self.width), side(from.1 * scale, self.height));
@@ -171,7 +175,7 @@ impl Resize {
                 );
                 (goal, part)
             }
-        }
+        })
     }
 }
 
@@ -186,6 +190,7 @@ fn turns(orientation: Orientation) -> bool {
     )
 }
 
+/// The image as it is meant to be seen.
 fn upright(
     shape: Shape,
     (width, height): (u32, u32),
@@ -220,5 +225,63 @@ impl fmt::Display for Resize {
             write!(f, ",quality={}", self.quality)?;
         }
         f.write_str(if self.only_shrink { ",only-shrink" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(spec: &str) -> Resize {
+        Resize::read(&Spec::read(spec).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn boxes_mean_what_they_say() {
+        for (spec, from, goal, part) in [
+            ("resize=256", (1024, 768), (256, 192), (1024.0, 768.0)),
+            ("resize=256,mode=fill", (1024, 768), (341, 256), (1024.0, 768.0)),
+            ("resize=256,mode=crop", (1024, 768), (256, 256), (768.0, 768.0)),
+            ("resize=100x50", (10, 10), (50, 50), (10.0, 10.0)),
+            ("resize=100x50,only-shrink", (10, 10), (10, 10), (10.0, 10.0)),
+            ("resize=100x50,mode=crop,only-shrink", (200, 20), (100, 20), (100.0, 20.0)),
+            ("resize=100,mode=crop", (10, 20), (100, 100), (10.0, 10.0)),
+            ("resize=10", (10_000, 1), (10, 1), (10_000.0, 1.0)),
+        ] {
+            assert_eq!(read(spec).plan(from.0, from.1).unwrap(), (goal, part), "{spec}");
+        }
+        let long = read("resize=256,mode=fill").plan(10_000, 10).unwrap_err();
+        assert_eq!(long.failure.detail, "the image is too long to fill the box");
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_keep_their_bounds(
+            from in (1_u32..70_000, 1_u32..70_000),
+            wanted in (1..=IMAGE_SIDE, 1..=IMAGE_SIDE),
+            mode in prop::sample::select(vec!["fit", "fill", "crop"]),
+            shrink in any::<bool>(),
+        ) {
+            let shrink = if shrink { ",only-shrink" } else { "" };
+            let resize = read(&format!("resize={}x{},mode={mode}{shrink}", wanted.0, wanted.1));
+            let Ok((goal, part)) = resize.plan(from.0, from.1) else {
+                prop_assert_eq!(mode, "fill");
+                return Ok(());
+            };
+            prop_assert!(goal.0 >= 1 && goal.1 >= 1);
+            prop_assert!(part.0 > 0.0 && part.0 <= f64::from(from.0));
+            prop_assert!(part.1 > 0.0 && part.1 <= f64::from(from.1));
+            if mode == "fill" {
+                prop_assert!(goal.0 <= IMAGE_SIDE && goal.1 <= IMAGE_SIDE);
+            } else {
+                prop_assert!(goal.0 <= wanted.0 && goal.1 <= wanted.1);
+            }
+            if !shrink.is_empty() {
+                prop_assert!(goal.0 <= from.0 && goal.1 <= from.1);
+            } else if mode == "crop" {
+                prop_assert_eq!(goal, wanted);
+            }
+        }
     }
 }

@@ -4,8 +4,10 @@
 //! outside; one that hangs keeps its memory and perhaps its core, so there may be
 //! [`TRANSFORM_HUNG`] of them before the run is stopped.
 
-use super::pool::{Desk, Done, Shared, lock};
-use super::{Failed, Lane};
+use super::queue::Shared;
+use super::serve::Desk;
+use super::{Done, lock};
+use crate::transform::{Failed, Lane};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
@@ -21,7 +23,7 @@ struct Seen {
 }
 
 /// Starts it.
-pub(super) fn start(shared: Arc<Shared>) -> Result<JoinHandle<()>, Error> {
+pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Error> {
     shared.queue().watched = true;
     let own = shared.clone();
     let started =
