@@ -717,6 +717,9 @@ pub const IMAGE_PIXELS: u64 = 100_000_000;
 /// Bytes of memory that decoding one image may take, at most.
 pub const IMAGE_BYTES: u64 = 512 << 20;
 
+/// Bytes that what stands beside the pixels of a PNG may take, decompressed: profiles, texts.
+pub const IMAGE_BESIDE_BYTES: u64 = 16 << 20;
+
 /// Bytes of pixels that a thread keeps for the next image, at most.
 pub const IMAGE_KEPT_BYTES: usize = 32 << 20;
 

@@ -10,7 +10,7 @@ use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{AnimationDecoder as _, ColorType, ImageDecoder, ImageResult, Limits};
 use std::io::Cursor;
-use windrow_model::limits::IMAGE_BYTES;
+use windrow_model::limits::{IMAGE_BESIDE_BYTES, IMAGE_BYTES};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -32,7 +32,7 @@ pub(super) fn whole(kind: Kind, body: &[u8], kept: &mut Kept) -> Result<(), Fail
             let mut decoder = GifDecoder::new(Cursor::new(body)).map_err(broken)?;
             let (width, height) = decoder.dimensions();
             allowed(width, height, decoder.total_bytes())?;
-            decoder.set_limits(limits()).map_err(broken)?;
+            decoder.set_limits(limits(IMAGE_BYTES)).map_err(broken)?;
             let mut frames = 0;
             for frame in decoder.into_frames() {
                 frame.map_err(broken)?;
@@ -64,7 +64,8 @@ fn opened(kind: Kind, body: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, Failed>
     }
     let reader = Cursor::new(body);
     match kind {
-        Kind::Png => boxed(PngDecoder::with_limits(reader, limits())),
+        // Reads all that stands before the pixels.
+        Kind::Png => boxed(PngDecoder::with_limits(reader, limits(IMAGE_BESIDE_BYTES))),
         Kind::Webp => boxed(WebPDecoder::new(reader)),
         Kind::Gif => boxed(GifDecoder::new(reader)),
         Kind::Bmp => boxed(BmpDecoder::new(reader)),
@@ -73,9 +74,9 @@ fn opened(kind: Kind, body: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, Failed>
     .map_err(broken)
 }
 
-fn limits() -> Limits {
+fn limits(bytes: u64) -> Limits {
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(IMAGE_BYTES);
+    limits.max_alloc = Some(bytes);
     limits
 }
 
@@ -90,7 +91,7 @@ fn other(mut decoder: Box<dyn ImageDecoder + '_>, pixels: &mut Vec<u8>) -> Resul
         ColorType::Rgba8 | ColorType::Rgba16 => Pixel::Rgba,
         _ => return Err(Failed::new("the image is of a kind that is not supported").why("float")),
     };
-    decoder.set_limits(limits()).map_err(broken)?;
+    decoder.set_limits(limits(IMAGE_BYTES)).map_err(broken)?;
     // One that cannot be read does not make the image worse.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let bytes = bytes as usize;
