@@ -1,6 +1,7 @@
 //! `resize` and `verify`, judged by Pillow: it makes the images, and it reads what became of them.
 
 use image::{ExtendedColorType, ImageEncoder as _};
+use proptest::prelude::*;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -338,6 +339,64 @@ fn sizes_are_conditions() {
             let object = Object { body: body.clone(), ..Object::default() };
             let outcome = chain.apply(object, &mut Lane::default()).unwrap();
             assert_eq!(outcome == Outcome::Drop, dropped, "{condition}");
+        }
+    }
+}
+
+/// One small image of each kind.
+fn seeds() -> Vec<Vec<u8>> {
+    use image::codecs::{bmp, gif, png, tiff, webp};
+    let pixels: Vec<u8> = (0..40 * 24 * 3_u32).map(|i| (i * 7 / 5) as u8).collect();
+    let mut made = Vec::new();
+    for progressive in [false, true] {
+        let mut out = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut out, 80);
+        encoder.set_progressive(progressive);
+        encoder.encode(&pixels, 40, 24, jpeg_encoder::ColorType::Rgb).unwrap();
+        made.push(out);
+    }
+    let rgb = ExtendedColorType::Rgb8;
+    let mut out = std::io::Cursor::new(Vec::new());
+    tiff::TiffEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).unwrap();
+    made.push(out.into_inner());
+    let mut out = Vec::new();
+    png::PngEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).unwrap();
+    made.push(std::mem::take(&mut out));
+    webp::WebPEncoder::new_lossless(&mut out).write_image(&pixels, 40, 24, rgb).unwrap();
+    made.push(std::mem::take(&mut out));
+    bmp::BmpEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).unwrap();
+    made.push(std::mem::take(&mut out));
+    gif::GifEncoder::new(&mut out).encode(&pixels, 40, 24, rgb).unwrap();
+    made.push(out);
+    made
+}
+
+proptest! {
+    /// What is damaged is failed or decoded; no decoder panics, and what is made is whole.
+    #[test]
+    fn damage_is_borne(
+        seed in 0_usize..7,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        spec in prop::sample::select(vec!["resize=16", "resize=30x9,mode=crop,format=webp", "verify"]),
+    ) {
+        let mut body = seeds().swap_remove(seed);
+        for (at, byte) in damage {
+            // Headers are where it matters.
+            let at = if byte % 2 == 0 { at.index(body.len()) } else { at.index(body.len().min(80)) };
+            body[at] = byte;
+        }
+        if let Some(cut) = cut {
+            body.truncate(cut.index(body.len()));
+        }
+        let mut lane = Lane::default();
+        match apply(&mut lane, spec, body) {
+            Ok(made) if spec != "verify" => {
+                let whole = apply(&mut lane, "verify", made.body);
+                prop_assert!(whole.is_ok(), "{:?}", whole.unwrap_err());
+            }
+            Ok(_) => {}
+            Err(failed) => prop_assert_ne!(failed.failure.detail, "the transform panicked", "{:?}", failed.why),
         }
     }
 }

@@ -150,3 +150,53 @@ fn commands() {
         println!("{spec}, 2 threads: {:.0} us by the clock", us(wall, count));
     }
 }
+
+/// A thread like one of sockets (a little work, then it waits) beside two busy ones: those of a loop, which are as
+/// nice as it is, and those of a pool. How late it is woken, and how much of its work it gets done.
+#[test]
+#[ignore = "measures"]
+fn priority() {
+    let work = |mut object: Object| {
+        let until = Instant::now() + Duration::from_millis(5);
+        while Instant::now() < until {
+            object.ordinal = object.ordinal.wrapping_mul(31).wrapping_add(7);
+        }
+        Ok(Outcome::Keep(object))
+    };
+    let chain = Chain::of("busy", work);
+    for round in 0..3 {
+        for pooled in [false, true] {
+            let busy = chain.clone();
+            let worker = std::thread::spawn(move || {
+                if pooled {
+                    through(&busy, 2, 1, b"", 1000);
+                } else {
+                    std::thread::scope(|scope| {
+                        for _ in 0..2 {
+                            scope.spawn(|| plain(&busy, b"", 500));
+                        }
+                    });
+                }
+            });
+            std::thread::sleep(Duration::from_millis(200)); // tidy: sleep-ok: a measurement, not a test
+            let (began, mut late) = (Instant::now(), Vec::new());
+            while began.elapsed() < Duration::from_millis(1500) {
+                let until = Instant::now() + Duration::from_micros(200);
+                std::thread::sleep(Duration::from_micros(200)); // tidy: sleep-ok: what is measured
+                late.push(until.elapsed());
+                let until = Instant::now() + Duration::from_micros(100);
+                while Instant::now() < until {}
+            }
+            let turns = late.len();
+            late.sort();
+            println!(
+                "{round}: {}: {turns} turns, late by {:?} (median), {:?} (99 %), {:?} (most)",
+                if pooled { "pool" } else { "loop" },
+                late[turns / 2],
+                late[turns * 99 / 100],
+                late[turns - 1]
+            );
+            let _ = worker.join();
+        }
+    }
+}
