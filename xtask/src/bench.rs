@@ -9,12 +9,14 @@ mod auto;
 mod child;
 mod create;
 mod files;
+mod listed;
 mod lists;
 mod nginx;
 mod packs;
 mod peers;
 mod rate;
 mod report;
+mod s3list;
 mod shard;
 mod speed;
 mod throttle;
@@ -35,13 +37,17 @@ use crate::cmd::{check, command, found};
 /// The subcommand behind which [`create_loop`] is.
 pub(crate) const CREATE_LOOP: &str = "create-loop";
 
+/// The subcommand that lists a bucket.
+pub(crate) const LIST_SERVER: &str = "list-server";
+
 pub(crate) use create::run as create_loop;
+pub(crate) use listed::run as list_server;
 pub(crate) use windrow::target_folder;
 
 type Measure = fn(&Bench) -> Result<Vec<Row>, String>;
 
 /// Rows in running order: those that make small files first, nothing is deleted before them.
-const ROWS: [(&str, Needs, Measure); 15] = [
+const ROWS: [(&str, Needs, Measure); 16] = [
     ("nginx", Needs { windrow: true, nginx: true, rest: false }, speed::nginx),
     ("files", Needs { windrow: true, nginx: true, rest: true }, files::files),
     ("ways", Needs { windrow: false, nginx: false, rest: true }, files::ways),
@@ -53,6 +59,7 @@ const ROWS: [(&str, Needs, Measure); 15] = [
     ("throttle", Needs { windrow: true, nginx: false, rest: false }, throttle::throttle),
     ("auto", Needs { windrow: true, nginx: false, rest: false }, auto::auto),
     ("lists", Needs { windrow: true, nginx: false, rest: false }, lists::lists),
+    ("s3list", Needs { windrow: true, nginx: false, rest: false }, s3list::s3list),
     ("packs", Needs { windrow: true, nginx: false, rest: false }, packs::packs),
     ("cat", Needs { windrow: true, nginx: false, rest: false }, packs::cat),
     ("shard", Needs { windrow: true, nginx: false, rest: false }, shard::shard),
@@ -85,6 +92,8 @@ struct Counts {
     list: usize,
     /// Lines that the reader alone is given.
     list_lines: usize,
+    /// Keys of a bucket.
+    s3list: usize,
     /// Messages for windrow, and for those that take longer.
     shard: [usize; 2],
     packs: usize,
@@ -105,6 +114,7 @@ const FULL: Counts = Counts {
     rate_seconds: 8,
     list: 10_000_000,
     list_lines: 3_000_000,
+    s3list: 1_000_000,
     shard: [20_000_000, 1_000_000],
     packs: 2_000_000,
     cat: 10_000_000,
@@ -124,6 +134,7 @@ const QUICK: Counts = Counts {
     rate_seconds: 3,
     list: 200_000,
     list_lines: 200_000,
+    s3list: 50_000,
     shard: [1_000_000, 100_000],
     packs: 50_000,
     cat: 100_000,

@@ -8,7 +8,7 @@ use crate::s3;
 use crate::signals::Signals;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use windrow_engine::pipeline::{MaxFailures, Server, Source};
+use windrow_engine::pipeline::{MaxFailures, NamesFrom, Server, Source};
 use windrow_engine::report::Summary;
 use windrow_engine::schedule::{Outlook, RetryPolicy};
 use windrow_engine::source;
@@ -161,6 +161,13 @@ fn tell(summary: &Summary, failures: &str) {
 fn plan(args: &Get) -> Result<Plan, Error> {
     let mut plan = match &args.source[..] {
         [bucket] if bucket.starts_with("s3://") => s3::plan(args, bucket)?,
+        _ if !args.s3.filter()?.is_empty() => {
+            return Err(Error::usage(
+                "--include, --exclude, --if-size, --newer-than, --older-than",
+                "only a bucket can be filtered",
+            )
+            .hint("SOURCE is s3://BUCKET or s3://BUCKET/PREFIX then"));
+        }
         [server] if server.contains("://") => listing(args, server)?,
         sources => lists(args, sources)?,
     };
@@ -268,7 +275,7 @@ fn listing(args: &Get, source: &str) -> Result<Plan, Error> {
             .hint("SOURCE is the server's base; a query of the listing goes into --list-path"));
     }
     let server =
-        Server { url, api: api(args)?, failed_list: None, keys: None, bucket: None, signing: None };
+        Server { url, api: api(args)?, names: NamesFrom::Listing, bucket: None, signing: None };
     Ok(Plan::new(Source::Server(Box::new(server)), &args.output, args.format.into()))
 }
 
@@ -325,9 +332,8 @@ fn failed_list(args: &Get, file: &Path, get_path: &str) -> Result<Plan, Error> {
     let found = source::whereabouts(file, Some(get_path))?;
     let mut api = api(args)?;
     api.get_path = found.get_path;
-    let failed_list = Some(file.to_owned());
-    let server =
-        Server { url: found.url, api, failed_list, keys: None, bucket: None, signing: None };
+    let names = NamesFrom::Failed(file.to_owned());
+    let server = Server { url: found.url, api, names, bucket: None, signing: None };
     Ok(Plan::new(Source::Server(Box::new(server)), &args.output, args.format.into()))
 }
 

@@ -9,11 +9,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 use windrow_engine::Plan;
-use windrow_engine::pipeline::{Remote, Server, Signing, Source};
+use windrow_engine::pipeline::{NamesFrom, Remote, Server, Signing, Source};
 use windrow_engine::source::Api;
 use windrow_engine::source::bucket::Bucket;
 use windrow_engine::wire::sigv4::{Credentials, Identity};
 use windrow_model::Error;
+use windrow_model::limits::LISTING_WIDTH;
 use windrow_model::url::Url;
 
 /// Credentials are renewed so long before they expire.
@@ -97,14 +98,20 @@ pub(crate) fn plan(args: &Get, source: &str) -> Result<Plan, Error> {
         style: own.s3_style,
     };
     let Place { url, bucket, rest, in_path, signing } = Place::find(source, way)?;
-    let bucket =
-        Bucket { name: bucket, prefix: rest, start_after: own.start_after.clone(), in_path };
+    let bucket = Bucket {
+        name: bucket,
+        prefix: rest,
+        start_after: own.start_after.clone(),
+        in_path,
+        version_1: own.list_objects_v1,
+        width: own.list_concurrency.unwrap_or(LISTING_WIDTH),
+        filter: own.filter()?,
+    };
     let api = Api { get_path: format!("{}/{{+name}}", bucket.base()), ..Api::default() };
     let server = Server {
         url,
         api,
-        failed_list: None,
-        keys: own.keys.clone(),
+        names: own.keys.clone().map_or(NamesFrom::Listing, NamesFrom::Keys),
         bucket: Some(bucket),
         signing,
     };

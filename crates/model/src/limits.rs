@@ -725,3 +725,18 @@ pub const IMAGE_KEPT_BYTES: usize = 32 << 20;
 
 /// Width and height that an image is resized to, at most.
 pub const IMAGE_SIDE: u32 = 16_384;
+/// Pages of a bucket's listing that are asked for at once, unless `--list-concurrency` says otherwise.
+pub const LISTING_WIDTH: usize = 32;
+
+/// The same, at most.
+pub const LISTING_WIDTH_MOST: usize = 256;
+
+/// Pages of a bucket's listing that came before their turn and wait for it, for each that may be asked
+/// for at once.
+pub const LISTING_AHEAD: usize = 2;
+
+/// Bytes of such pages, at most, beside the page whose turn it is and those that are under way.
+pub const LISTING_AHEAD_BYTES: usize = 32 << 20;
+
+/// Patterns of `--include`, and of `--exclude`, at most.
+pub const FILTER_GLOBS: usize = 1000;

@@ -48,12 +48,14 @@ pub enum FailureClass {
     Encoding,
     /// What was to be done with the body cannot be done with it.
     Transform,
+    /// It is another version than the one that was listed.
+    Changed,
 }
 
 impl FailureClass {
     /// Every class, in the order of the reports. The ledger records a class by its place here: new
     /// ones come behind the last.
-    pub const ALL: [FailureClass; 21] = [
+    pub const ALL: [FailureClass; 22] = [
         Self::Dns,
         Self::Connect,
         Self::Reset,
@@ -75,6 +77,7 @@ impl FailureClass {
         Self::Blocked,
         Self::Encoding,
         Self::Transform,
+        Self::Changed,
     ];
 
     /// Stable lower-case name.
@@ -101,6 +104,7 @@ impl FailureClass {
             Self::Blocked => "blocked",
             Self::Encoding => "encoding",
             Self::Transform => "transform",
+            Self::Changed => "changed",
         }
     }
 
@@ -127,7 +131,8 @@ impl FailureClass {
             | Self::Tls
             | Self::Blocked
             | Self::Encoding
-            | Self::Transform => false,
+            | Self::Transform
+            | Self::Changed => false,
         }
     }
 }

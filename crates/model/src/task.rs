@@ -56,6 +56,24 @@ impl Names {
         (0..self.len()).filter_map(|i| self.get(i))
     }
 
+    /// Bytes of all names.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many names in front fit, where all that do stand in front.
+    pub fn partition_point(&self, fits: impl Fn(&[u8]) -> bool) -> usize {
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.get(middle).is_some_and(&fits) {
+                true => from = middle + 1,
+                false => to = middle,
+            }
+        }
+        from
+    }
+
     /// Forgets the names from `len` on.
     pub fn truncate(&mut self, len: usize) {
         if len < self.ends.len() {
@@ -73,11 +91,79 @@ pub struct Sheet {
     /// Where each of them is; `None` where all are at the one server that gave the listing, at an
     /// address that is made of the name.
     pub details: Option<Box<Details>>,
+    /// What the listing of a bucket says of each; empty where it is not one, or nobody asked.
+    pub listed: Vec<Listed>,
 }
 
 impl From<Names> for Sheet {
     fn from(names: Names) -> Self {
-        Self { names, details: None }
+        Self { names, details: None, listed: Vec::new() }
+    }
+}
+
+/// What the listing of a bucket says of an object: 32 bytes for each that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// Its length in bytes; `u64::MAX` where that is not said.
+    pub size: u64,
+    /// Its tag.
+    pub etag: Etag,
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self { size: u64::MAX, etag: Etag::NONE }
+    }
+}
+
+impl From<Listed> for Expected {
+    fn from(listed: Listed) -> Self {
+        let size = (listed.size != u64::MAX).then_some(listed.size);
+        Self { size, digest: Some(Digest::Etag(listed.etag)) }
+    }
+}
+
+/// The entity tag of an object in S3: 32 hexadecimal digits, and `-N` where it was uploaded in N parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Etag {
+    hash: [u8; 16],
+    /// 0 for none of them.
+    parts: u32,
+}
+
+impl Etag {
+    /// None is known, or it is of another shape.
+    pub const NONE: Self = Self { hash: [0; 16], parts: u32::MAX };
+
+    /// Reads one, in quotes or without; a weak one is none.
+    pub fn read(text: &[u8]) -> Self {
+        let text = match text {
+            [b'"', inner @ .., b'"'] => inner,
+            text => text,
+        };
+        let read = || {
+            let (digits, rest) = text.split_at_checked(32)?;
+            let parts = match rest {
+                [] => 0,
+                [b'-', number @ ..] if number.first().is_some_and(u8::is_ascii_digit) => {
+                    let number: u32 = std::str::from_utf8(number).ok()?.parse().ok()?;
+                    (1..u32::MAX).contains(&number).then_some(number)?
+                }
+                _ => return None,
+            };
+            Some(Self { hash: crate::digits::hex(digits)?, parts })
+        };
+        read().unwrap_or(Self::NONE)
+    }
+
+    /// Whether there is one.
+    pub fn is_some(&self) -> bool {
+        *self != Self::NONE
+    }
+
+    /// The MD5 of the body that it is, unless the object is encrypted in certain ways.
+    pub fn md5(&self) -> Option<[u8; 16]> {
+        (self.parts == 0).then_some(self.hash)
     }
 }
 
@@ -145,6 +231,8 @@ pub enum Digest {
     Crc32(u32),
     /// CRC-32C (Castagnoli).
     Crc32c(u32),
+    /// What the listing of a bucket says: of the bytes as they are sent, and of the object's version.
+    Etag(Etag),
 }
 
 /// A batch of tasks of one page given to one core.
@@ -236,6 +324,18 @@ impl Lease {
     pub fn details(&self, index: usize) -> Option<(&Details, usize)> {
         let details = self.page.details.as_deref()?;
         Some((details, self.position(index)))
+    }
+
+    /// What the source says of the body of the task at `index`.
+    ///
+    /// # Panics
+    /// As [`Lease::name`].
+    pub fn expected(&self, index: usize) -> Option<Expected> {
+        let at = self.position(index);
+        match &self.page.details {
+            Some(details) => details.expected.get(at).copied(),
+            None => self.page.listed.get(at).map(|&listed| listed.into()),
+        }
     }
 
     /// Ordinal of the task at `index`.

@@ -1,6 +1,9 @@
 //! What a source in S3 needs.
 
 use super::*;
+use windrow_engine::source::bucket::{Filter, Moment};
+use windrow_model::limits::LISTING_WIDTH_MOST;
+use windrow_model::{Error, calendar};
 
 /// Where a bucket is, and who asks.
 #[derive(Debug, clap::Args)]
@@ -45,6 +48,87 @@ pub(crate) struct S3Args {
     /// Only keys behind this one, in the order of their bytes
     #[arg(long, value_name = "KEY", env = "WINDROW_START_AFTER")]
     pub(crate) start_after: Option<String>,
+
+    /// Only keys that this pattern fits behind PREFIX; `*` stands for anything, `/` too. May be given
+    /// again: any of them will do
+    #[arg(long, value_name = "GLOB", conflicts_with = "keys", env = "WINDROW_INCLUDE")]
+    pub(crate) include: Vec<String>,
+
+    /// No keys that this pattern fits, whatever --include says; may be given again
+    #[arg(long, value_name = "GLOB", conflicts_with = "keys", env = "WINDROW_EXCLUDE")]
+    pub(crate) exclude: Vec<String>,
+
+    /// Only objects of so many bytes, as in 1KiB..10MiB, 1.. or ..10MiB; both ends are in
+    #[arg(
+        long,
+        value_name = "MIN..MAX",
+        conflicts_with = "keys",
+        env = "WINDROW_IF_SIZE",
+        value_parser = parse_sizes
+    )]
+    pub(crate) if_size: Option<Sizes>,
+
+    /// Only objects written then or later: a date (2024-02-29, 2024-02-29T12:00:00Z), or so long before
+    /// the run began (7d)
+    #[arg(
+        long,
+        value_name = "WHEN",
+        conflicts_with = "keys",
+        env = "WINDROW_NEWER_THAN",
+        value_parser = parse_moment
+    )]
+    pub(crate) newer_than: Option<Moment>,
+
+    /// Only objects written before
+    #[arg(
+        long,
+        value_name = "WHEN",
+        conflicts_with = "keys",
+        env = "WINDROW_OLDER_THAN",
+        value_parser = parse_moment
+    )]
+    pub(crate) older_than: Option<Moment>,
+
+    /// Pages of the listing to ask for at once, at most [default: 32]
+    #[arg(long, value_name = "N", env = "WINDROW_LIST_CONCURRENCY", value_parser = parse_width)]
+    pub(crate) list_concurrency: Option<usize>,
+
+    /// List by ListObjects in place of ListObjectsV2: for services that have only that
+    #[arg(long, env = "WINDROW_LIST_OBJECTS_V1")]
+    pub(crate) list_objects_v1: bool,
+}
+
+/// Bytes: at least, at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes(Option<u64>, Option<u64>);
+
+fn parse_sizes(text: &str) -> Result<Sizes, String> {
+    let wrong = || "MIN..MAX, as in 1KiB..10MiB, 1.. or ..10MiB".to_owned();
+    let (least, most) = text.split_once("..").ok_or_else(wrong)?;
+    let end = |text: &str| match text.is_empty() {
+        true => Ok(None),
+        false => parse_bytes(text).map(Some),
+    };
+    match (end(least)?, end(most)?) {
+        (None, None) => Err(wrong()),
+        (Some(least), Some(most)) if least > most => Err("the least is more than the most".into()),
+        (least, most) => Ok(Sizes(least, most)),
+    }
+}
+
+fn parse_moment(text: &str) -> Result<Moment, String> {
+    if let Some(moment) = calendar::seconds(text) {
+        return Ok(Moment::At(moment));
+    }
+    let ago = parse_duration(text).ok().filter(|_| !text.bytes().all(|byte| byte.is_ascii_digit()));
+    ago.map(|ago| Moment::Ago(ago.as_secs())).ok_or_else(|| {
+        "a date (2024-02-29, 2024-02-29T12:00:00Z), or a time before now (7d, 12h)".to_owned()
+    })
+}
+
+fn parse_width(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=LISTING_WIDTH_MOST).contains(number));
+    number.ok_or_else(|| format!("a number of pages, 1 to {LISTING_WIDTH_MOST}"))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,10 +142,39 @@ pub(crate) enum S3Style {
 }
 
 impl S3Args {
+    /// Which objects are wanted.
+    pub(crate) fn filter(&self) -> Result<Filter, Error> {
+        let Sizes(least, most) = self.if_size.unwrap_or(Sizes(None, None));
+        let mut filter = Filter::default();
+        (filter.least, filter.most) = (least, most);
+        (filter.newer_than, filter.older_than) = (self.newer_than, self.older_than);
+        let filter = filter.keys(&self.include, &self.exclude);
+        filter.map_err(|why| Error::usage("--include, --exclude", "not to be used").why(why))
+    }
+
     /// The service, if it is not that of AWS.
     pub(crate) fn endpoint(&self) -> Option<String> {
         let by_env = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let endpoint = self.endpoint_url.clone();
         endpoint.or_else(|| by_env("AWS_ENDPOINT_URL_S3")).or_else(|| by_env("AWS_ENDPOINT_URL"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_moments() {
+        let sizes = |text| parse_sizes(text).map(|Sizes(least, most)| (least, most));
+        assert_eq!(sizes("1KiB..10MiB"), Ok((Some(1 << 10), Some(10 << 20))));
+        assert_eq!(sizes("1.."), Ok((Some(1), None)));
+        assert_eq!(sizes("..0"), Ok((None, Some(0))));
+        assert!(["", "..", "5", "5..1", "x..", "1...2"].iter().all(|text| sizes(text).is_err()));
+        assert_eq!(parse_moment("1970-01-02"), Ok(Moment::At(86_400)));
+        assert_eq!(parse_moment("7d"), Ok(Moment::Ago(7 * 86_400)));
+        assert!(
+            ["", "5", "yesterday", "2024-02-30", "-1d"].iter().all(|t| parse_moment(t).is_err())
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! What a body is to be, and whether it is.
 //!
 //! Two witnesses speak: the source (a list's size and checksum columns) and the header lines of the
-//! response. They speak of two things. What the source says holds for the bytes as they are
+//! response. The listing of a bucket is one of the second kind: it says what header lines say, of
+//! the version of the object that it saw. They speak of two things. What the source says holds for the bytes as they are
 //! *stored*: that is what its user looks at, and whether `--compressed` was given must not change
 //! it. What header lines say holds for the bytes as they are *sent*, before a `Content-Encoding` is
 //! undone (RFC 9530 section 2; RFC 1864 and S3 likewise). Where nothing is undone, these are the
@@ -21,9 +22,8 @@
 //!   lies in a directory bucket, whose tags are random.
 
 use super::sum::{Algorithm, Hashers, Sum, hex32};
-use windrow_model::digits::hex;
 use windrow_model::limits::BODY_CHECKS;
-use windrow_model::task::Expected;
+use windrow_model::task::{Digest, Etag, Expected};
 use windrow_model::{Failure, FailureClass};
 
 /// Which bytes of a body are compared.
@@ -41,6 +41,10 @@ pub enum Form {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Checks {
     size: Option<u64>,
+    /// The size and this are what the listing of a bucket says.
+    listed: Option<Etag>,
+    /// What the response says.
+    etag: Option<Etag>,
     /// The first `len` are set. More than there is room for are not compared.
     said: [Option<Said>; BODY_CHECKS],
     len: u8,
@@ -74,7 +78,13 @@ impl Checks {
     /// What the source says of the body.
     pub fn of(expected: Expected) -> Self {
         let mut checks = Self { size: expected.size, ..Self::default() };
-        checks.add(By::Source, expected.digest.map(Sum::from));
+        match expected.digest {
+            Some(Digest::Etag(etag)) => {
+                checks.listed = Some(etag);
+                checks.add(By::Etag, etag.md5().map(Sum::Md5));
+            }
+            digest => checks.add(By::Source, digest.and_then(Sum::of_digest)),
+        }
         checks
     }
 
@@ -108,6 +118,13 @@ impl Checks {
             47 if is("x-amz-server-side-encryption-customer-algorithm") => self.opaque_etag = true,
             _ => {}
         }
+    }
+
+    /// What the response says, if it is not of the version that was listed.
+    pub fn changed(&self) -> Option<Failure> {
+        let (listed, etag) = (self.listed.filter(Etag::is_some)?, self.etag?);
+        let detail = "the object changed after it was listed";
+        (listed != etag).then_some(Failure::new(FailureClass::Changed, detail))
     }
 
     /// Whether there is nothing to compare those bytes with.
@@ -171,13 +188,16 @@ impl Checks {
     }
 
     fn etag(&mut self, value: &[u8]) {
-        if let [b'"', digits @ .., b'"'] = value {
-            self.add(By::Etag, hex(digits).map(Sum::Md5));
+        if let [b'"', _, .., b'"'] = value {
+            let etag = Etag::read(value);
+            self.etag = Some(etag).filter(Etag::is_some);
+            self.add(By::Etag, etag.md5().map(Sum::Md5));
         }
     }
 
     fn size_of(&self, form: Form) -> Option<u64> {
-        self.size.filter(|_| form != Form::Sent)
+        let other = if self.listed.is_some() { Form::Stored } else { Form::Sent };
+        self.size.filter(|_| form != other)
     }
 
     /// What is said of those bytes, and is to be believed.

@@ -3,7 +3,7 @@
 /// A pattern: `*` stands for any number of bytes, `/` among them, as in tar and the tools of S3;
 /// `?` for one character; `[abc]`, `[a-z]` and `[!a-z]` for one ASCII character; `\` takes the meaning
 /// from the next. It must fit the whole name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob(Vec<Token>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]

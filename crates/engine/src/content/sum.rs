@@ -71,15 +71,17 @@ impl Sum {
     }
 }
 
-impl From<Digest> for Sum {
-    fn from(digest: Digest) -> Self {
-        match digest {
+impl Sum {
+    /// What a source says; a tag is none.
+    pub(super) fn of_digest(digest: Digest) -> Option<Self> {
+        Some(match digest {
             Digest::Md5(value) => Self::Md5(value),
             Digest::Sha1(value) => Self::Sha1(value),
             Digest::Sha256(value) => Self::Sha256(value),
             Digest::Crc32(value) => Self::Crc32(value),
             Digest::Crc32c(value) => Self::Crc32c(value),
-        }
+            Digest::Etag(_) => return None,
+        })
     }
 }
 

@@ -30,7 +30,7 @@ impl Inspection {
     /// that is nothing. `undo` is whether a coding is undone.
     ///
     /// # Errors
-    /// A coding that cannot be undone.
+    /// A coding that cannot be undone; another version of the object than the source saw.
     pub(super) fn of(
         expected: Expected,
         head: &[u8],
@@ -44,6 +44,9 @@ impl Inspection {
                 codings.push(value.to_vec());
             }
         });
+        if let Some(failure) = checks.changed() {
+            return Err(failure);
+        }
         let coding = Coding::of(codings.iter().map(Vec::as_slice))?;
         if coding.is_none() && checks.is_empty(Form::Plain) {
             return Ok(None);

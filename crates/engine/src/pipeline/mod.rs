@@ -27,7 +27,7 @@ mod writing;
 
 pub use crate::sink::{Format, ShardSize};
 pub use depot::Remote;
-pub use plan::{MaxFailures, Only, Plan, Server, Signing, Source};
+pub use plan::{MaxFailures, NamesFrom, Only, Plan, Server, Signing, Source};
 pub use repack::{Repacked, repack};
 pub use survey::{Preview, Survey, preview};
 pub use writing::{Writer, WriterOptions, Written};

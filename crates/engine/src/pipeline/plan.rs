@@ -122,6 +122,8 @@ pub struct Plan {
     pub(super) held_packs: usize,
     /// Connections of each core to where objects are put; settled before a run.
     pub(super) uploads: usize,
+    /// Pages of a bucket's listing that are asked for at once, at most; settled before a run.
+    pub(super) listers: usize,
 }
 
 /// Where the objects of a run are.
@@ -140,14 +142,23 @@ pub struct Server {
     pub url: Url,
     /// Shape of its API.
     pub api: Api,
-    /// The names come from this `failures.jsonl` and not from the listing.
-    pub failed_list: Option<PathBuf>,
-    /// The names come from this file, one a line, and not from the listing.
-    pub keys: Option<PathBuf>,
-    /// The server is an S3 service, and this is listed.
+    /// Where the names come from.
+    pub names: NamesFrom,
+    /// The server is an S3 service, and this is what of it is fetched.
     pub bucket: Option<Bucket>,
     /// How requests are signed.
     pub signing: Option<Signing>,
+}
+
+/// Where the names of a server's objects come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamesFrom {
+    /// Its listing.
+    Listing,
+    /// The `failures.jsonl` of an earlier run.
+    Failed(PathBuf),
+    /// A file of keys, one a line.
+    Keys(PathBuf),
 }
 
 /// How requests to an S3 service are signed.
@@ -174,8 +185,7 @@ impl From<Url> for Source {
         Self::Server(Box::new(Server {
             url,
             api: Api::default(),
-            failed_list: None,
-            keys: None,
+            names: NamesFrom::Listing,
             bucket: None,
             signing: None,
         }))
@@ -270,6 +280,7 @@ impl Plan {
             held_files: 1,
             held_packs: 1,
             uploads: 0,
+            listers: 1,
         }
     }
 
@@ -326,8 +337,12 @@ impl Plan {
         }
         self.directories = held.directories;
         (self.held_files, self.held_packs) = (held.held_files, held.held_packs);
+        let mut room = room.saturating_sub(self.cores * taken);
+        self.listers = self.pages_at_once().min(room / 16).max(1);
+        // The first of them is reserved.
+        room = room.saturating_sub(self.listers - 1);
         // A connection and the file that a large body on it goes to.
-        let room = room.saturating_sub(self.cores * taken) / 2;
+        let room = room / 2;
         if room < self.cores {
             let what = format!("{files} open files are too few");
             let hint = match &self.division {
@@ -338,6 +353,18 @@ impl Plan {
         }
         self.connections = connections.min(room);
         Ok(self)
+    }
+
+    /// Pages of a listing that may be of use at once.
+    fn pages_at_once(&self) -> usize {
+        let bucket = self.source.server().and_then(|server| server.bucket.as_ref());
+        let width = bucket.map_or(1, |bucket| bucket.width);
+        // What a page brings is enough for a while, where objects are fetched at a rate.
+        let rates = self.rate.into_iter().chain(self.rate_per_host);
+        let slow = rates.map(|rate| (rate / 500.0).ceil() as usize).min().unwrap_or(usize::MAX);
+        let limit = self.limit.map_or(u64::MAX, |limit| limit.div_ceil(1000));
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        width.min(slow).min(limit).max(1)
     }
 
     /// Packs that one core has open.
@@ -353,12 +380,10 @@ impl Plan {
             _ => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
         };
         match &self.source {
-            Source::Server(server) => match &server.failed_list {
-                Some(path) => whole(path),
-                None => match &server.bucket {
-                    Some(bucket) => format!("s3://{}/{}", bucket.name, bucket.prefix),
-                    None => server.url.to_string(),
-                },
+            Source::Server(server) => match (&server.names, &server.bucket) {
+                (NamesFrom::Failed(path), _) => whole(path),
+                (_, Some(bucket)) => format!("s3://{}/{}", bucket.name, bucket.prefix),
+                (_, None) => server.url.to_string(),
             },
             Source::List(list) => list.inputs.iter().map(whole).collect::<Vec<_>>().join(" "),
         }

@@ -1,7 +1,7 @@
 //! Joins the ledger with the rest: which run this is, what is known of it, and the books of the
 //! cores.
 
-use super::plan::{Only, Plan, Server, Source};
+use super::plan::{NamesFrom, Only, Plan, Server, Source};
 use super::worker::Route;
 use crate::disk::{Dir, Disk, Synced};
 use crate::ledger::{self, CoreLedger, Failed, FailureLog, Ledger, ListingLog, Past, State};
@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 use windrow_model::percent::{self, Keep};
 use windrow_model::{Batch, Error, FailedObject, Failure, InPack, Ordinal};
 
@@ -71,6 +72,12 @@ impl Record {
             None => None,
             Some(earlier) => {
                 let mut known = run_file(plan);
+                // What was new then stays in: pages are to be what they were.
+                if let Some(began) = earlier.details.get(BEGAN) {
+                    for run in [&mut own, &mut known] {
+                        run.details.insert(BEGAN.to_owned(), began.clone());
+                    }
+                }
                 if plan.resume_by_name {
                     // The list was signed anew: perhaps it is another file.
                     known.source.clone_from(&earlier.source);
@@ -135,6 +142,11 @@ impl Record {
             }
         };
         Ok(Self { dest, run, past, format, cores: 1, urls: None, opened: OnceLock::new() })
+    }
+
+    /// When the run began, by its first process, in seconds since 1970; 0 where that decides nothing.
+    pub(super) fn began(&self) -> u64 {
+        self.run.details.get(BEGAN).and_then(|began| began.parse().ok()).unwrap_or(0)
     }
 
     /// What earlier processes did; `None` where this is the first.
@@ -383,16 +395,33 @@ fn wanted(state: &State, only: &Only) -> RoaringTreemap {
     set
 }
 
+/// When the run began, where filters go by ages.
+const BEGAN: &str = "began";
+
 /// What makes this run this run.
 fn run_file(plan: &Plan) -> RunFile {
     let details = match &plan.source {
         Source::Server(server) if server.bucket.is_some() => {
             let after = server.bucket.as_ref().and_then(|bucket| bucket.start_after.clone());
-            vec![
+            let keys = match &server.names {
+                NamesFrom::Keys(path) => shown_path(path),
+                _ => String::new(),
+            };
+            let mut details = vec![
                 ("endpoint", server.url.to_string()),
                 ("start-after", after.unwrap_or_default()),
-                ("keys", server.keys.as_deref().map_or_else(String::new, shown_path)),
-            ]
+                ("keys", keys),
+            ];
+            if let Some(filter) = server.bucket.as_ref().map(|bucket| &bucket.filter)
+                && !filter.is_empty()
+            {
+                details.push(("filter", filter.to_string()));
+                if filter.has_ages() {
+                    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                    details.push((BEGAN, since.map_or(0, |since| since.as_secs()).to_string()));
+                }
+            }
+            details
         }
         Source::Server(server) => {
             let api = &server.api;

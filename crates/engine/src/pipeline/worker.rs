@@ -736,8 +736,7 @@ fn shown(details: &Details, at: usize) -> String {
 
 /// What the source says of the body that an errand is to bring.
 fn expected(errand: &Errand) -> Option<Expected> {
-    let (details, at) = errand.ticket().ok()?.details()?;
-    details.expected.get(at).copied()
+    errand.ticket().ok()?.expected()
 }
 
 /// By what an object is asked for again, to see whether its server is back.

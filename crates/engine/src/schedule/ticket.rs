@@ -4,7 +4,7 @@ use super::access::Access;
 use super::origin::Fault;
 use std::rc::Rc;
 use std::time::Instant;
-use windrow_model::task::Details;
+use windrow_model::task::{Details, Expected};
 use windrow_model::{Failure, Lease, Ordinal};
 
 /// A task that is out: being fetched, or waiting for its next attempt.
@@ -80,6 +80,11 @@ impl Ticket {
     /// What the source says of the object, beside its name.
     pub fn details(&self) -> Option<(&Details, usize)> {
         self.lease.details(self.index as usize)
+    }
+
+    /// What the source says of its body.
+    pub fn expected(&self) -> Option<Expected> {
+        self.lease.expected(self.index as usize)
     }
 
     /// The last second (since 1970) at which it may be asked for; 0 for any.

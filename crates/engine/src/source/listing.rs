@@ -50,6 +50,8 @@ pub enum ListingError {
     Barren(u32),
     /// The marker is longer than [`MARKER_BYTES`].
     LongMarker(usize),
+    /// Behind this key of a bucket comes one that should stand before it.
+    Unordered(String),
 }
 
 impl ListingError {
@@ -78,6 +80,11 @@ impl fmt::Display for ListingError {
                 write!(f, "the listing leads nowhere: {pages} pages in a row without a new name")
             }
             Self::LongMarker(bytes) => write!(f, "the marker of the next page has {bytes} bytes"),
+            Self::Unordered(key) => {
+                let begin: String = key.chars().take(100).collect();
+                let begin = begin.escape_debug();
+                write!(f, "the keys are not in the order of their bytes, behind `{begin}`")
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use super::Store;
 use super::hands::{Hands, There, sha256};
 use crate::disk::{Dir, Disk, read_whole, write_whole};
 use crate::sink::depot::Refused;
-use crate::source::bucket::each_text;
+use crate::source::bucket::{Tag, each_text};
 use crate::wire::Fetched;
 use crate::wire::fetch::Ask;
 use crate::wire::sigv4::{Act, NO_PAYLOAD};
@@ -89,7 +89,7 @@ async fn put_noted(
     let begin = [path, b"?uploads="].concat();
     let ask = Ask { act, path: &begin, lines: &lines, body: Some(b"") };
     let begun = hands.insist(&ask, None).await?;
-    let id = text_of(&begun, "UploadId").ok_or_else(|| {
+    let id = upload_id(&begun).ok_or_else(|| {
         Refused::Run(store.wrong("the service began an upload and did not say its name"))
     })?;
     note.id = Some(id.clone());
@@ -273,9 +273,9 @@ async fn begun(hands: &Hands, path: &str) -> Result<Vec<String>, Refused> {
     let answer = hands.insist(&ask, None).await?;
     let (mut ids, mut known) = (Vec::new(), (String::new(), String::new()));
     let _ = each_text(&answer.body, |names, text| match names {
-        [_, "Upload", "Key"] => text.clone_into(&mut known.0),
-        [_, "Upload", "UploadId"] => text.clone_into(&mut known.1),
-        [_, "Upload"] => {
+        [_, Tag::Upload, Tag::Key] => text.clone_into(&mut known.0),
+        [_, Tag::Upload, Tag::UploadId] => text.clone_into(&mut known.1),
+        [_, Tag::Upload] => {
             if known.0.as_bytes() == key {
                 ids.push(std::mem::take(&mut known.1));
             }
@@ -285,10 +285,10 @@ async fn begun(hands: &Hands, path: &str) -> Result<Vec<String>, Refused> {
     Ok(ids)
 }
 
-fn text_of(fetched: &Fetched, name: &str) -> Option<String> {
+fn upload_id(fetched: &Fetched) -> Option<String> {
     let mut found = None;
     each_text(&fetched.body, |names, text| {
-        if names.last() == Some(&name) {
+        if let [_, Tag::UploadId] = names {
             found.get_or_insert_with(|| text.to_owned());
         }
     })

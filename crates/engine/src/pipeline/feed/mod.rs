@@ -3,11 +3,12 @@
 //! A run that is resumed asks first for those pages again that have something left to do, then
 //! goes on where the listing was left.
 
+mod bucket;
 mod list;
 mod server;
 
 use super::known::Known;
-use super::plan::{Only, Plan, Source};
+use super::plan::{NamesFrom, Only, Plan, Source};
 use super::record::Record;
 use crate::ledger::frame::Page;
 use crate::ledger::{PageRecord, Past};
@@ -19,9 +20,10 @@ use crate::source::list::Naming;
 use crate::wire::Target;
 use crate::wire::h1::Template;
 use async_channel::Sender;
+use bucket::BucketReader;
 use list::{FailedReader, KeyReader, ListReader};
 use rustix::io::Errno;
-use server::ServerReader;
+use server::{Askers, ServerReader};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,6 +55,7 @@ pub(super) async fn list(feed: Feed) {
 /// What the pages are read from.
 enum Reader {
     Server(Box<ServerReader>),
+    Bucket(Box<BucketReader>),
     Failed(Box<FailedReader>),
     Keys(Box<KeyReader>),
     List(Box<ListReader>),
@@ -63,6 +66,7 @@ impl Reader {
     async fn enter(&mut self, marker: Option<String>) -> Result<(), Error> {
         match self {
             Self::Server(reader) => reader.enter(marker),
+            Self::Bucket(reader) => reader.enter(marker),
             Self::Failed(reader) => reader.enter(marker)?,
             Self::Keys(reader) => reader.enter(marker)?,
             Self::List(reader) => reader.enter(marker).await?,
@@ -74,6 +78,7 @@ impl Reader {
     async fn read(&mut self) -> Result<Option<Read>, Error> {
         match self {
             Self::Server(reader) => reader.read().await,
+            Self::Bucket(reader) => reader.read().await,
             Self::Failed(reader) => reader.read(),
             Self::Keys(reader) => reader.read(),
             Self::List(reader) => reader.read().await,
@@ -313,23 +318,44 @@ impl Feed {
                 let reader = ListReader::new(list, plan.resume_by_name);
                 Reader::List(Box::new(reader))
             }
-            (Source::Server(server), Some(lister)) => match (&server.failed_list, &server.keys) {
-                (_, Some(path)) => Reader::Keys(Box::new(KeyReader::new(path))),
-                (Some(path), None) => {
+            (Source::Server(server), Some(lister)) => match (&server.names, &server.bucket) {
+                (NamesFrom::Keys(path), _) => Reader::Keys(Box::new(KeyReader::new(path))),
+                (NamesFrom::Failed(path), _) => {
                     let reader = FailedReader::new(path, self.record.pattern());
                     Reader::Failed(Box::new(reader))
                 }
-                (None, None) => {
-                    let reader = ServerReader::new(plan, server, lister, Arc::clone(control));
-                    Reader::Server(Box::new(reader))
+                (NamesFrom::Listing, bucket) => {
+                    let askers = Askers::new(plan, server, lister, control);
+                    match bucket {
+                        None => Reader::Server(Box::new(ServerReader::new(&askers))),
+                        Some(bucket) => {
+                            let began = self.record.began();
+                            let reader = BucketReader::new(askers, bucket, plan.listers, began);
+                            Reader::Bucket(Box::new(reader))
+                        }
+                    }
                 }
             },
             (Source::Server(_), None) => unreachable!("a server is read by what connects to it"),
         }
     }
 
-    /// Reads pages from `place` to the end.
-    async fn pages(&self, reader: &mut Reader, mut place: Place) -> Result<(), Error> {
+    /// Reads pages from `place` to the end, and says what was left out.
+    async fn pages(&self, reader: &mut Reader, place: Place) -> Result<(), Error> {
+        if let Reader::Bucket(reader) = reader {
+            reader.take_left_out();
+        }
+        let read = self.all_pages(reader, place).await;
+        if let Reader::Bucket(reader) = reader {
+            let objects = reader.take_left_out();
+            if objects > 0 {
+                self.report.note(format!("{objects} objects were left out by filters"));
+            }
+        }
+        read
+    }
+
+    async fn all_pages(&self, reader: &mut Reader, mut place: Place) -> Result<(), Error> {
         reader.enter(place.marker.clone()).await?;
         // Whether the page before said that another one follows.
         let mut open = false;

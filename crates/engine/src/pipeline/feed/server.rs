@@ -1,127 +1,126 @@
-//! Reads the listing of a server, page by page.
+//! Reads the listing of a server, page by page; and how pages are asked for.
 
 use super::super::plan::{Plan, Server};
 use super::{Lister, Read};
 use crate::rt::{Control, TICK};
 use crate::schedule::{Fault, Origin, Probe, RetryPolicy};
-use crate::source::bucket::{self, BucketListing};
+use crate::source::bucket;
 use crate::source::{Listing, ListingError};
-use crate::wire::{Client, Fetched};
+use crate::wire::h1::Template;
+use crate::wire::{Client, Fetched, Target};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use windrow_model::limits::PAGE_BYTES;
-use windrow_model::task::Names;
 use windrow_model::{Error, Failure, FailureClass};
 
-pub(super) struct ServerReader {
-    server: Server,
+/// Asks for pages, one after the other, on a connection of its own.
+pub(super) struct Asker {
+    server: Rc<Server>,
     retry: RetryPolicy,
     control: Arc<Control>,
     origin: Arc<Origin>,
     client: Client,
-    listing: Pages,
+    /// Times that the server asked for fewer requests, of all askers.
+    slow: Rc<Cell<usize>>,
 }
 
-/// The way from page to page.
-enum Pages {
-    Api(Box<Listing>),
-    Bucket(BucketListing),
+/// What askers are made of.
+pub(super) struct Askers {
+    plan: Arc<Plan>,
+    server: Rc<Server>,
+    target: Rc<Target>,
+    template: Template,
+    origin: Arc<Origin>,
+    control: Arc<Control>,
+    pub(super) slow: Rc<Cell<usize>>,
 }
 
-impl Pages {
-    /// From the page of a marker on; `None` stands for the first.
-    fn enter(server: &Server, marker: Option<String>) -> Self {
-        match &server.bucket {
-            Some(bucket) => {
-                let base = server.url.base.as_str();
-                Self::Bucket(BucketListing::enter(bucket.clone(), base, marker))
-            }
-            None => {
-                let base = server.url.base.as_str();
-                Self::Api(Box::new(Listing::enter(server.api.clone(), base, marker)))
-            }
+impl Askers {
+    pub(super) fn new(
+        plan: &Arc<Plan>,
+        server: &Server,
+        lister: &Lister,
+        control: &Arc<Control>,
+    ) -> Self {
+        Self {
+            plan: Arc::clone(plan),
+            server: Rc::new(server.clone()),
+            target: Rc::clone(&lister.target),
+            template: lister.template.clone(),
+            origin: Arc::clone(&lister.origin),
+            control: Arc::clone(control),
+            slow: Rc::default(),
         }
     }
 
-    fn request(&self) -> Option<Vec<u8>> {
-        match self {
-            Self::Api(listing) => listing.request(),
-            Self::Bucket(listing) => listing.request(),
-        }
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
-    fn marker(&self) -> Option<&str> {
-        match self {
-            Self::Api(listing) => listing.marker(),
-            Self::Bucket(listing) => listing.marker(),
+    pub(super) fn one(&self) -> Asker {
+        let client = Client::new(
+            Rc::clone(&self.target),
+            self.template.clone(),
+            self.plan.connect_timeout,
+            self.plan.patience,
+            PAGE_BYTES as u64,
+        );
+        Asker {
+            server: Rc::clone(&self.server),
+            retry: self.plan.retry,
+            control: Arc::clone(&self.control),
+            origin: Arc::clone(&self.origin),
+            client,
+            slow: Rc::clone(&self.slow),
         }
     }
+}
 
-    fn pages(&self) -> u64 {
-        match self {
-            Self::Api(listing) => listing.pages(),
-            Self::Bucket(listing) => listing.pages(),
-        }
-    }
-
-    fn accept(&mut self, body: &[u8]) -> Result<Names, ListingError> {
-        match self {
-            Self::Api(listing) => listing.accept(body),
-            Self::Bucket(listing) => listing.accept(body),
-        }
-    }
+/// The listing of a server's own API.
+pub(super) struct ServerReader {
+    asker: Asker,
+    listing: Listing,
 }
 
 impl ServerReader {
-    pub(super) fn new(
-        plan: &Plan,
-        server: &Server,
-        lister: &Lister,
-        control: Arc<Control>,
-    ) -> Self {
-        let client = Client::new(
-            Rc::clone(&lister.target),
-            lister.template.clone(),
-            plan.connect_timeout,
-            plan.patience,
-            PAGE_BYTES as u64,
-        );
-        Self {
-            server: server.clone(),
-            retry: plan.retry,
-            control,
-            origin: Arc::clone(&lister.origin),
-            client,
-            listing: Pages::enter(server, None),
-        }
+    pub(super) fn new(askers: &Askers) -> Self {
+        let asker = askers.one();
+        let listing = Listing::new(asker.server.api.clone(), asker.server.url.base.as_str());
+        Self { asker, listing }
     }
 
     /// Goes to the page of a marker; `None` stands for the first.
     pub(super) fn enter(&mut self, marker: Option<String>) {
-        self.listing = Pages::enter(&self.server, marker);
+        let Server { api, url, .. } = &*self.asker.server;
+        self.listing = Listing::enter(api.clone(), url.base.as_str(), marker);
     }
 
     /// Reads the page where the reader is; `None` behind the last.
     pub(super) async fn read(&mut self) -> Result<Option<Read>, Error> {
         let Some(path) = self.listing.request() else { return Ok(None) };
         let asked = self.listing.marker().map(str::to_owned);
-        let sheet = self.page(&path).await?.into();
+        let first = self.listing.pages() == 0;
+        let names = self.asker.page(&path, first, |body| self.listing.accept(body)).await?;
         let next = self.listing.marker().map(str::to_owned);
-        Ok(Some(Read { sheet, asked, next }))
+        Ok(Some(Read { sheet: names.into(), asked, next }))
     }
+}
 
-    fn is_first(&self) -> bool {
-        self.listing.pages() == 0
-    }
-
+impl Asker {
     /// One page, asked for again while the failure may pass. Like an object, it is not blamed for
     /// an outage, once the source has answered at all.
-    async fn page(&mut self, path: &[u8]) -> Result<Names, Error> {
+    pub(super) async fn page<T>(
+        &mut self,
+        path: &[u8],
+        first: bool,
+        mut accept: impl FnMut(&[u8]) -> Result<T, ListingError>,
+    ) -> Result<T, Error> {
         let mut began = Instant::now();
         let mut attempts = 0;
         loop {
-            let trial = self.wait_for_origin(self.is_first()).await;
+            let trial = self.wait_for_origin(first).await;
             let sent = Instant::now();
             let answer = self.client.get(path).await;
             let now = Instant::now();
@@ -131,17 +130,20 @@ impl ServerReader {
                         if trial {
                             self.origin.probe_answered(sent, now, &Probe::Trial);
                         }
-                        match self.listing.accept(&fetched.body) {
-                            Ok(names) => return Ok(names),
+                        match accept(&fetched.body) {
+                            Ok(page) => return Ok(page),
                             Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
                         }
                     }
                     // Signed by a clock that was wrong: once more, by the server's.
                     Some(_) if self.is_clock(&fetched, sent) => continue,
                     Some(failure) if !failure.retry() => {
-                        return Err(self.refused(path, &fetched, failure, self.is_first()));
+                        return Err(self.refused(path, &fetched, failure, first));
                     }
                     Some(failure) => {
+                        if matches!(failure.status, 429 | 503) {
+                            self.slow.set(self.slow.get() + 1);
+                        }
                         if let Some(pause) = fetched.retry_after {
                             self.origin.pause(sent, now, pause, failure);
                         }
@@ -150,8 +152,7 @@ impl ServerReader {
                 },
                 // At the first contact nobody listening is a wrong address, not bad luck.
                 Err(failure)
-                    if !failure.retry()
-                        || (self.is_first() && failure.class == FailureClass::Connect) =>
+                    if !failure.retry() || (first && failure.class == FailureClass::Connect) =>
                 {
                     return Err(self.unreachable(path, failure));
                 }
@@ -165,7 +166,7 @@ impl ServerReader {
                 u64::from(std::process::id()) << 32 | u64::from(began.elapsed().subsec_nanos());
             let random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let wait = self.retry.wait(attempts, began.elapsed(), random);
-            if wait.is_none() && (self.is_first() || !self.is_outage(sent, now, failure).await) {
+            if wait.is_none() && (first || !self.is_outage(sent, now, failure).await) {
                 return Err(self.unreachable(path, failure));
             }
             if wait.is_none() {
@@ -222,8 +223,8 @@ impl ServerReader {
 
     /// The address for people, without the query of `--list-path`: it may be signed.
     fn shown(&self, path: &[u8]) -> String {
-        if let Some(bucket) = &self.server.bucket {
-            return format!("s3://{}/{} at {}", bucket.name, bucket.prefix, self.server.url.origin);
+        if let Some(shown) = shown_bucket(&self.server) {
+            return shown;
         }
         let path = String::from_utf8_lossy(path);
         let path = match self.server.api.list_path.split_once('?') {
@@ -274,9 +275,7 @@ impl ServerReader {
     /// The server answered with something that is no page.
     fn not_a_listing(&self, path: &[u8], fetched: &Fetched, error: &ListingError) -> Error {
         if self.server.bucket.is_some() {
-            return Error::usage(self.shown(path), "not the listing of a bucket")
-                .why(error)
-                .hint("is that the endpoint of an S3 service? --endpoint-url");
+            return not_of_a_bucket(self.shown(path), error);
         }
         let begin = String::from_utf8_lossy(&fetched.body[..fetched.body.len().min(30)]);
         let kind = fetched.content_type.as_deref().unwrap_or("no content type");
@@ -298,6 +297,23 @@ impl ServerReader {
             )
         };
         Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
+    }
+}
+
+/// A bucket for people.
+pub(super) fn shown_bucket(server: &Server) -> Option<String> {
+    let bucket = server.bucket.as_ref()?;
+    Some(format!("s3://{}/{} at {}", bucket.name, bucket.prefix, server.url.origin))
+}
+
+/// A service answered with something that is no page of a bucket.
+pub(super) fn not_of_a_bucket(shown: String, why: &ListingError) -> Error {
+    let error = Error::usage(shown, "not the listing of a bucket").why(why);
+    match why {
+        ListingError::Unordered(_) => {
+            error.hint("a bucket that is listed in no order is fetched by its keys: --keys FILE")
+        }
+        _ => error.hint("is that the endpoint of an S3 service? --endpoint-url"),
     }
 }
 
