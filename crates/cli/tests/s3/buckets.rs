@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use windrow_testkit::{Tree, Windrow};
 
 /// A call that knows the server and who may ask.
-fn get(server: &Server, place: &Place, source: &str) -> Windrow {
+pub(crate) fn get(server: &Server, place: &Place, source: &str) -> Windrow {
     let signer = server.signer();
     let get = asked(place, source).args(["--endpoint-url", &format!("http://{}", server.host())]);
     get.env("AWS_ACCESS_KEY_ID", signer.access_key)
@@ -15,12 +15,12 @@ fn get(server: &Server, place: &Place, source: &str) -> Windrow {
 }
 
 /// Without either. The home is empty, and nobody asks what is no machine of AWS.
-fn asked(place: &Place, source: &str) -> Windrow {
+pub(crate) fn asked(place: &Place, source: &str) -> Windrow {
     let get = windrow().get(source, &place.at("out")).args(["-v", "-c", "16"]);
     get.env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", place.path())
 }
 
-fn by_key(bodies: &BTreeMap<String, Vec<u8>>) -> Objects {
+pub(crate) fn by_key(bodies: &BTreeMap<String, Vec<u8>>) -> Objects {
     bodies.iter().map(|(key, body)| (key.clone().into_bytes(), body.clone())).collect()
 }
 

@@ -10,6 +10,8 @@ mod sign;
 
 mod buckets;
 mod fetched;
+mod listing;
+mod moto;
 mod refused;
 mod styles;
 mod throttled;

@@ -86,8 +86,8 @@ struct Shared {
     limit: Option<Limit>,
     /// What is done to answers, instead of sending them as they are.
     tricks: Mutex<Option<Tricks>>,
-    /// A file that is removed when the bucket was listed.
-    goes: Mutex<Option<PathBuf>>,
+    /// A file that is removed, or gets another content, when the bucket was listed.
+    goes: Mutex<Option<(PathBuf, Option<Vec<u8>>)>>,
     /// Requests that would be borne then.
     bucket: Mutex<Option<(f64, Instant)>>,
 }
@@ -190,7 +190,13 @@ impl Server {
 
     /// Removes an object as soon as the bucket was listed.
     pub(crate) fn remove_when_listed(&self, key: &str) {
-        *locked(&self.shared.goes) = Some(self.folder.path().join(BUCKET).join(key));
+        *locked(&self.shared.goes) = Some((self.folder.path().join(BUCKET).join(key), None));
+    }
+
+    /// Gives an object another body as soon as the bucket was listed.
+    pub(crate) fn replace_when_listed(&self, key: &str, body: &[u8]) {
+        let path = self.folder.path().join(BUCKET).join(key);
+        *locked(&self.shared.goes) = Some((path, Some(body.to_vec())));
     }
 
     /// Makes so many objects of all sizes up to some KiB, empty ones too: body by key.
@@ -288,8 +294,10 @@ async fn answer(
         (None, Some(Trick::Lose)) => return Err(closed()),
         (None, Some(Trick::LateError)) => late_error(),
     };
-    if let Some(path) = locked(&shared.goes).take() {
-        std::fs::remove_file(path).expect("a file");
+    match locked(&shared.goes).take() {
+        None => {}
+        Some((path, None)) => std::fs::remove_file(path).expect("a file"),
+        Some((path, Some(body))) => std::fs::write(path, body).expect("a file"),
     }
     // What S3 says with every answer, and s3s does not.
     let id = http::HeaderValue::from(index);

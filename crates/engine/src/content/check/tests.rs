@@ -164,6 +164,52 @@ fn what_the_list_says_holds_for_what_is_stored() {
 }
 
 #[test]
+fn what_a_bucket_lists_holds_for_what_is_sent_of_that_version() {
+    let listed = |size, etag: &str| {
+        let digest = Some(Digest::Etag(Etag::read(etag.as_bytes())));
+        Checks::of(Expected { size, digest })
+    };
+    let learn = |mut checks: Checks, lines: &[(&str, &str)]| {
+        for (name, value) in lines {
+            checks.learn(name.as_bytes(), value.as_bytes());
+        }
+        checks
+    };
+    let (quoted, other) = (format!("\"{MD5_HEX}\""), format!("\"{}\"", "0".repeat(32)));
+    let s3 = ("x-amz-request-id", "A1");
+    let checks = learn(listed(Some(9), MD5_HEX), &[s3]);
+    for form in [Form::Plain, Form::Sent] {
+        assert_eq!(verdict(&checks, form, BODY), Ok(()));
+        assert!(verdict(&checks, form, b"12345678").is_err());
+        assert!(verdict(&checks, form, b"123456780").is_err());
+    }
+    // What it is decoded to has another size and sum.
+    assert!(checks.is_empty(Form::Stored));
+    // No MD5, whatever it looks like.
+    let kms = ("x-amz-server-side-encryption", "aws:kms");
+    let checks = learn(listed(Some(9), &other), &[s3, kms, ("ETag", &other)]);
+    assert_eq!((checks.changed(), verdict(&checks, Form::Plain, BODY)), (None, Ok(())));
+    for etag in ["", "x", &format!("{MD5_HEX}-2"), &format!("{MD5_HEX}-x")] {
+        assert_eq!(verdict(&learn(listed(None, etag), &[s3]), Form::Plain, b"?"), Ok(()), "{etag}");
+    }
+    // Another version of the object.
+    let parts = |number: u32| format!("\"{MD5_HEX}-{number}\"");
+    for (then, now, same) in [
+        (&quoted, &quoted, true),
+        (&quoted, &other, false),
+        (&parts(2), &parts(2), true),
+        (&parts(2), &parts(3), false),
+        (&parts(2), &quoted, false),
+        (&quoted, &format!("W/{other}"), true),
+        (&quoted, &"\"odd\"".to_owned(), true),
+        (&"odd".to_owned(), &quoted, true),
+    ] {
+        let changed = learn(listed(None, then), &[("etag", now)]).changed();
+        assert_eq!(changed.map(|failure| failure.class), (!same).then_some(FailureClass::Changed));
+    }
+}
+
+#[test]
 fn every_witness_must_agree() {
     let mut checks =
         Checks::of(Expected { size: Some(9), digest: Some(Digest::Crc32c(0xE306_9283)) });
