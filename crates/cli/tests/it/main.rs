@@ -59,4 +59,5 @@ mod swapper;
 mod synthetic;
 mod tar;
 mod tls;
+mod transforms;
 mod verify;

@@ -12,6 +12,7 @@ mod buckets;
 mod fetched;
 mod listing;
 mod moto;
+mod pipeline;
 mod refused;
 mod styles;
 mod throttled;
