@@ -355,7 +355,9 @@ fn headers(meta: &Meta, all: bool) -> Vec<(String, String)> {
         let plain = value.bytes().all(|byte| byte == b'\t' || (b' '..0x7F).contains(&byte));
         let known = kept.iter().any(|(known, _)| *known == name);
         if wanted && plain && !value.is_empty() && !known && kept.len() < HEADERS {
-            kept.push((name, value.to_owned()));
+            // Several spaces are one to who signs.
+            let value = value.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+            kept.push((name, value));
         }
     }
     kept
