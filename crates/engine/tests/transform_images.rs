@@ -352,21 +352,21 @@ fn seeds() -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         let mut encoder = jpeg_encoder::Encoder::new(&mut out, 80);
         encoder.set_progressive(progressive);
-        encoder.encode(&pixels, 40, 24, jpeg_encoder::ColorType::Rgb).unwrap();
+        encoder.encode(&pixels, 40, 24, jpeg_encoder::ColorType::Rgb).expect("memory");
         made.push(out);
     }
     let rgb = ExtendedColorType::Rgb8;
     let mut out = std::io::Cursor::new(Vec::new());
-    tiff::TiffEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).unwrap();
+    tiff::TiffEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).expect("memory");
     made.push(out.into_inner());
     let mut out = Vec::new();
-    png::PngEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).unwrap();
+    png::PngEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).expect("memory");
     made.push(std::mem::take(&mut out));
-    webp::WebPEncoder::new_lossless(&mut out).write_image(&pixels, 40, 24, rgb).unwrap();
+    webp::WebPEncoder::new_lossless(&mut out).write_image(&pixels, 40, 24, rgb).expect("memory");
     made.push(std::mem::take(&mut out));
-    bmp::BmpEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).unwrap();
+    bmp::BmpEncoder::new(&mut out).write_image(&pixels, 40, 24, rgb).expect("memory");
     made.push(std::mem::take(&mut out));
-    gif::GifEncoder::new(&mut out).encode(&pixels, 40, 24, rgb).unwrap();
+    gif::GifEncoder::new(&mut out).encode(&pixels, 40, 24, rgb).expect("memory");
     made.push(out);
     made
 }

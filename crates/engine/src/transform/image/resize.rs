@@ -24,6 +24,9 @@ pub(in crate::transform) struct Resize {
     only_shrink: bool,
 }
 
+/// The new size, and how much of the image is shown, about its middle.
+type Plan = ((u32, u32), (f64, f64));
+
 /// What the box of `WxH` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -147,7 +150,7 @@ impl Resize {
     }
 
     /// The new size of an image of that size, and how much of it is shown.
-    fn plan(&self, width: u32, height: u32) -> Result<((u32, u32), (f64, f64)), Failed> {
+    fn plan(&self, width: u32, height: u32) -> Result<Plan, Failed> {
         let (from, into) = (
             (f64::from(width), f64::from(height)),
             (f64::from(self.width), f64::from(self.height)),
