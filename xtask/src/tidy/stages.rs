@@ -1,6 +1,6 @@
 //! Which stage of the engine mentions which: the flow stays a row, not a net.
 //!
-//! A stage folder names no other stage, `rt/` and `report.rs` name none, `lib.rs` only declares
+//! A stage folder names no other stage (but `transform/` may use the decoders of `content/`), `rt/` and `report.rs` name none, `lib.rs` only declares
 //! and re-exports; `pipeline.rs` (or `pipeline/`) alone puts stages together. `inspect/`, which reads
 //! what a run left behind, may name them too.
 
@@ -30,6 +30,8 @@ pub(crate) fn check(path: &str, source: &Source<'_>, problems: &mut Vec<Problem>
             }
             What::Stage(stage) => match place {
                 Place::Stage(own) if own == stage => continue,
+                // What undoes a coding of the answer undoes that of the object, too.
+                Place::Stage("transform") if stage == "content" => continue,
                 Place::Stage(own) => {
                     format!("stage `{own}` mentions stage `{stage}`: only pipeline.rs joins stages")
                 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use windrow_model::Error;
 use windrow_model::limits::{TRANSFORM_BATCH, TRANSFORM_BATCH_BYTES};
 
-/// One core's way to a [`Pool`]. Results come in any order; see [`InOrder`](super::InOrder).
+/// One core's way to a [`Pool`]. Results come in any order; see [`InOrder`](crate::transform::InOrder).
 pub struct Client {
     pool: Arc<Pool>,
     place: usize,

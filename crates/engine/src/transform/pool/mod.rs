@@ -65,7 +65,7 @@ pub struct Done {
     pub key: u64,
     /// What became of the object.
     pub result: Result<Outcome, Failure>,
-    /// Of a failure, what happened to this object: see [`Failed::why`].
+    /// Of a failure, what happened to this object: see [`Failed::why`](super::Failed::why).
     pub why: Option<String>,
     /// Bytes of the object as it was submitted.
     pub(super) charged: u64,
