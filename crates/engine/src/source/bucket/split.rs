@@ -303,7 +303,7 @@ impl Split {
         range.flight = None;
         range.tried = None;
         range.done = keep < all || !page.truncated || last.is_some() && last == range.until;
-        let worth = keep * 4 >= self.page;
+        let worth = keep * 2 >= self.page;
         page.truncate(keep);
         let end = page.last().map(str::to_owned);
         if end.is_none() && keep > 0 && (!range.done || range.until.is_some()) {
@@ -333,9 +333,9 @@ impl Split {
             (true, false) => self.credit = self.credit.saturating_sub(1),
             (false, _) => {}
         }
-        match guessed && !worth {
-            true => self.waste += 1,
-            false => self.worth += 1,
+        match worth {
+            true => self.worth += 1,
+            false => self.waste += 1,
         }
         self.without = if self.credit < 2 { self.without + 1 } else { 0 };
         if self.without >= AGAIN {
@@ -444,5 +444,4 @@ fn check(page: &Page, after: Option<&str>, several: bool) -> Result<Option<Strin
 }
 
 #[cfg(test)]
-#[path = "split/tests.rs"]
 mod tests;

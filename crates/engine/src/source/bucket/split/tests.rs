@@ -185,14 +185,15 @@ fn ten_times_as_fast_for_keys_as_programs_make_them() {
 
 /// Words are few among all that could be written with their letters: most guesses lead to none.
 #[test]
-fn words_are_still_worth_it() {
+fn words_gain_little_and_cost_little() {
     let words = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet"];
     let word = |n: u64, at: u32| words[(n / 9_u64.pow(at) % 9) as usize];
     let key = |n: u64| {
         format!("{}-{}/{}_{}/{:03}.txt", word(n, 0), word(n, 1), word(n, 2), word(n, 3), n / 6561)
     };
     let (told, pages) = measure("words", (0..200_000).map(key));
-    assert!(told.rounds * 3 < pages * 2 && told.requests <= 2 * pages + 40, "{}", told.requests);
+    let Told { rounds, requests, .. } = told;
+    assert!(rounds * 5 < pages * 4 && requests <= 2 * pages, "{rounds} {requests}");
 }
 
 #[test]
