@@ -738,5 +738,9 @@ pub const LISTING_AHEAD: usize = 2;
 /// Bytes of such pages, at most, beside the page whose turn it is and those that are under way.
 pub const LISTING_AHEAD_BYTES: usize = 32 << 20;
 
+/// Bytes of one page of a bucket's listing, at most: 1,000 keys of 1,024 bytes, each byte in three, with
+/// what is said of them. As many of them as are asked for at once may be in memory.
+pub const BUCKET_PAGE_BYTES: usize = 8 << 20;
+
 /// Patterns of `--include`, and of `--exclude`, at most.
 pub const FILTER_GLOBS: usize = 1000;

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use windrow_model::limits::PAGE_BYTES;
+use windrow_model::limits::{BUCKET_PAGE_BYTES, PAGE_BYTES};
 use windrow_model::{Error, Failure, FailureClass};
 
 /// Asks for pages, one after the other, on a connection of its own.
@@ -60,12 +60,13 @@ impl Askers {
     }
 
     pub(super) fn one(&self) -> Asker {
+        let bound = if self.server.bucket.is_some() { BUCKET_PAGE_BYTES } else { PAGE_BYTES };
         let client = Client::new(
             Rc::clone(&self.target),
             self.template.clone(),
             self.plan.connect_timeout,
             self.plan.patience,
-            PAGE_BYTES as u64,
+            bound as u64,
         );
         Asker {
             server: Rc::clone(&self.server),

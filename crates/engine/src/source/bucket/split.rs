@@ -287,7 +287,8 @@ impl Split {
             return Ok(());
         };
         let Some(range) = self.ranges.get(index) else { return Ok(()) };
-        let last = check(&page, range.from.as_deref(), self.ranges.len() > 1)?;
+        let several = self.ranges.len() > 1 || self.answered > 0;
+        let last = check(&page, range.from.as_deref(), several)?;
         self.answered += 1;
         self.page = self.page.max(page.keys.len());
         self.guesser.learn(&page.keys);
