@@ -30,6 +30,7 @@ use windrow_model::{Error, Exit};
 
 fn main() -> ExitCode {
     let args = args::parse();
+    quiet_transforms();
     let result = match args.command {
         Command::Get(get) => get::run(&get),
         Command::Status(status) => status::run(&status),
@@ -47,6 +48,16 @@ fn main() -> ExitCode {
         error.exit()
     });
     ExitCode::from(exit.code())
+}
+
+/// What panics in a transform fails its object, and is told there: once is enough.
+fn quiet_transforms() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !std::thread::current().name().is_some_and(|name| name.starts_with("transform")) {
+            usual(panic);
+        }
+    }));
 }
 
 /// Tells an error to people: what happened on one line, what to do on another.

@@ -32,6 +32,7 @@ pub mod sink;
 pub mod ledger;
 
 pub mod disk;
+pub mod glob;
 pub mod manifest;
 
 pub mod inspect;

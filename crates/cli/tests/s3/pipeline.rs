@@ -32,7 +32,7 @@ for path in sys.stdin.read().split("\n"):
 fn python(script: &str, args: &[&str], input: &str) -> Option<String> {
     let found = Command::new("python3").args(["-c", "import PIL"]).output();
     if !found.is_ok_and(|found| found.status.success()) {
-        println!("skipped: Python has no Pillow");
+        eprintln!("skipped: Python has no Pillow");
         return None;
     }
     let mut list = tempfile::NamedTempFile::new().expect("a file");

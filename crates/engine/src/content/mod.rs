@@ -7,12 +7,10 @@
 pub mod check;
 pub mod coding;
 mod crc64;
-pub mod glob;
 mod gzip;
 pub mod murmur3;
 mod sum;
 
 pub use check::{Checker, Checks, Form, check_whole};
 pub use coding::{Bounds, Coding, Decoder, Kept};
-pub use glob::Glob;
 pub use murmur3::murmur3_32;

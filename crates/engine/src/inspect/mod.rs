@@ -21,7 +21,7 @@ mod status;
 mod verify;
 mod window;
 
-pub use crate::content::Glob;
+pub use crate::glob::Glob;
 pub use extract::{Extracted, extract};
 pub use finding::{Finding, Kind};
 pub use list::{Listed, list};

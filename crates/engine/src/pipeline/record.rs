@@ -9,6 +9,7 @@ use crate::report::Before;
 use crate::shard::Division;
 use crate::sink::{Book, Destination, Format, PackRecord, RunFile, Sinks, tidy};
 use crate::source::Pattern;
+use crate::transform::Chain;
 use roaring::RoaringTreemap;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -437,7 +438,7 @@ fn run_file(plan: &Plan) -> RunFile {
     };
     let mut details = details;
     if let Some(chain) = &plan.transform {
-        details.push(("transform", chain.describe()));
+        details.push(("transform", without_commands(chain)));
     }
     if let Some(remote) = &plan.remote {
         details.push(("into", format!("{} at {}", remote.shown(), remote.url)));
@@ -453,6 +454,15 @@ fn shown_path(path: &Path) -> String {
     match path.as_os_str() == "-" {
         true => "-".to_owned(),
         false => std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string(),
+    }
+}
+
+/// What a chain does; a command, which may hold a secret, is only told apart from others.
+fn without_commands(chain: &Chain) -> String {
+    let text = chain.describe();
+    match chain.has_commands() {
+        false => text,
+        true => format!("commands ({:016x})", xxhash_rust::xxh3::xxh3_64(text.as_bytes())),
     }
 }
 

@@ -90,7 +90,7 @@ impl RemoteSink {
             }),
         )?;
         let keeper = Keeper { book, state: Arc::clone(&state), every: manner.every };
-        let keeper = start("record", Box::new(move || keeper.run(noted)))?;
+        let keeper = start("record", Box::new(move || keeper.run(&noted)))?;
         Ok(Self {
             uploads: Some(uploads),
             notes: Some(notes),
@@ -238,7 +238,7 @@ struct Open {
 }
 
 impl Keeper {
-    fn run(mut self, notes: Receiver<Note>) {
+    fn run(mut self, notes: &Receiver<Note>) {
         let mut open = Open::default();
         loop {
             let result = match notes.recv_timeout(HAND_OVER) {

@@ -3,7 +3,7 @@
 use super::image::sides;
 use super::spec::Spec;
 use super::{Object, Outcome};
-use crate::content::Glob;
+use crate::glob::Glob;
 use std::fmt;
 use windrow_model::Error;
 

@@ -275,11 +275,7 @@ async fn begun(hands: &Hands, path: &str) -> Result<Vec<String>, Refused> {
     let _ = each_text(&answer.body, |names, text| match names {
         [_, Tag::Upload, Tag::Key] => text.clone_into(&mut known.0),
         [_, Tag::Upload, Tag::UploadId] => text.clone_into(&mut known.1),
-        [_, Tag::Upload] => {
-            if known.0.as_bytes() == key {
-                ids.push(std::mem::take(&mut known.1));
-            }
-        }
+        [_, Tag::Upload] if known.0.as_bytes() == key => ids.push(std::mem::take(&mut known.1)),
         _ => {}
     });
     Ok(ids)

@@ -4,7 +4,7 @@
 //! however many there are.
 
 use super::page::Page;
-use crate::content::Glob;
+use crate::glob::Glob;
 use std::fmt;
 use windrow_model::limits::FILTER_GLOBS;
 
