@@ -642,6 +642,9 @@ pub const SHARD_PAUSE: Duration = Duration::from_millis(1);
 /// Objects of one core that wait for a place in an object store, or are on their way there, at most.
 pub const UPLOADS_WAITING: usize = 1024;
 
+/// Of these, such as lie in a file each.
+pub const UPLOAD_SPOOLS: usize = 8;
+
 /// Connections of one core to an object store that is written to: at first, and at most. Between them it is
 /// the number that the store takes without asking to slow down.
 pub const UPLOAD_CONNECTIONS: std::ops::RangeInclusive<usize> = 8..=128;

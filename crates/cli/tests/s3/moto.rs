@@ -134,7 +134,7 @@ fn moto_takes_what_it_is_given() {
     // An earlier process was killed before it heard the name of its upload.
     let state = place.at("job/.windrow");
     std::fs::create_dir_all(&state).expect("a folder");
-    let note = "{\"path\":\"/out/many/0009.bin\",\"id\":null}";
+    let note = format!("{{\"at\":\"{url}out\",\"path\":\"/out/many/0009.bin\",\"id\":null}}");
     std::fs::write(state.join("upload-0.json"), note).expect("a file");
     let all = bodies.len() as u64 + 2;
     let done = send(&place, &url, &["--if-none-match", "--keep-metadata"]).run().expect(1);

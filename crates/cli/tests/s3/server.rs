@@ -65,8 +65,10 @@ pub(crate) enum Trick {
     Lose,
     /// An error behind a 200, and nothing is carried out.
     LateError,
-    /// This status, and nothing is carried out.
+    /// Too much to do, with this status, and nothing is carried out.
     Status(u16),
+    /// This status and code, and nothing is carried out.
+    Refuse(u16, &'static str),
 }
 
 /// Says by method and target which of them it is.
@@ -123,6 +125,11 @@ impl Server {
     /// Makes another bucket.
     pub(crate) fn bucket(&self, name: &str) {
         std::fs::create_dir(self.folder.path().join(name)).expect("a bucket");
+    }
+
+    /// Where the objects of a bucket lie.
+    pub(crate) fn folder(&self, bucket: &str) -> PathBuf {
+        self.folder.path().join(bucket)
     }
 
     /// Does something to answers from now on.
@@ -293,6 +300,7 @@ async fn answer(
         }
         (None, Some(Trick::Lose)) => return Err(closed()),
         (None, Some(Trick::LateError)) => late_error(),
+        (None, Some(Trick::Refuse(status, code))) => refusal(status, code),
     };
     match locked(&shared.goes).take() {
         None => {}
@@ -317,9 +325,12 @@ fn late_error() -> Response<s3s::Body> {
 
 /// What S3 says to who asks too often.
 fn slow_down(status: u16) -> Response<s3s::Body> {
-    let text = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message>\
-                </Error>";
-    let mut response = Response::new(s3s::Body::from(text.to_owned()));
+    refusal(status, "SlowDown")
+}
+
+fn refusal(status: u16, code: &str) -> Response<s3s::Body> {
+    let text = format!("<Error><Code>{code}</Code><Message>Please do not.</Message></Error>");
+    let mut response = Response::new(s3s::Body::from(text));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response
 }

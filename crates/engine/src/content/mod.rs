@@ -2,7 +2,7 @@
 //!
 //! Between wire and sink, without I/O. [`check`] compares a body with the checksums and the length
 //! that the list and the response's header lines say; [`coding`] undoes a `Content-Encoding` within
-//! bounds; [`murmur3`] is the hash that shards go by, [`glob`] what names are chosen by. Which bytes come, and where they go, is for others to say.
+//! bounds; [`murmur3`] is the hash that shards go by. Which bytes come, and where they go, is for others to say.
 
 pub mod check;
 pub mod coding;

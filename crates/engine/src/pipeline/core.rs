@@ -213,7 +213,11 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         [Some(feeder), Some(ticker), Some(pacer), Some(taker), reader].into_iter().flatten()
     {
         helper.abort();
-        let _ = helper.await;
+        if let Err(error) = helper.await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
     }
     let mut worker = worker.borrow_mut();
     worker.record_dropped();

@@ -49,7 +49,7 @@ impl Book for Spy {
         self.open.failed.extend(failures.iter().map(|failure| failure.ordinal));
         Ok(())
     }
-    fn rejected(&mut self, _: Ordinal, _: &[u8], _: Failure) -> Result<(), Errno> {
+    fn rejected(&mut self, _: Ordinal, _: &[u8], _: &str, _: Failure) -> Result<(), Errno> {
         unreachable!("the simulated disk takes every name")
     }
     fn is_open(&self) -> bool {

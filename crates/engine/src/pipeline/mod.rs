@@ -338,9 +338,11 @@ fn run_cores(
         None => None,
         Some(chain) => Some(Pool::start(chain, plan.pool_options())?),
     };
-    let depot = depot::Depot::of(plan, control, dest.disk());
-    if let Some(depot) = &depot {
-        depot.clear()?;
+    let depot = depot::Depot::of(plan, record.number(), control, dest.disk());
+    if let Some(depot) = &depot
+        && let Some(note) = depot.begin()?
+    {
+        report.note(note);
     }
     let settings = Settings {
         format: plan.format,
@@ -424,6 +426,10 @@ fn run_cores(
         left = left.map(|left| left + lease.len() as u64);
     }
     left = left.map(|left| left + report.unhanded.load(Ordering::Acquire));
+    if control.by_signal() {
+        // What a transform is at is not waited for.
+        std::mem::forget(pool);
+    }
     record.flush().map_err(|errno| {
         let why = std::io::Error::from(errno);
         Error::environment("failures.jsonl", "cannot write").why(why)

@@ -509,8 +509,15 @@ impl Book for CoreBook {
         self.ledger()?.failed(failures)
     }
 
-    fn rejected(&mut self, ordinal: Ordinal, name: &[u8], failure: Failure) -> Result<(), Errno> {
-        self.record.failed(ordinal, name, Place::Unknown, 1, failure, None)?;
+    fn rejected(
+        &mut self,
+        ordinal: Ordinal,
+        name: &[u8],
+        url: &str,
+        failure: Failure,
+    ) -> Result<(), Errno> {
+        let place = if url.is_empty() { Place::Unknown } else { Place::Url(url) };
+        self.record.failed(ordinal, name, place, 1, failure, None)?;
         self.ledger()?.failed(&mut [FailedObject::new(ordinal, failure, 1)])
     }
 

@@ -58,6 +58,11 @@ impl Control {
         self.stopping() && matches!(*self.lock(), Some(Stop::Rule(_)))
     }
 
+    /// Whether a signal stops it.
+    pub fn by_signal(&self) -> bool {
+        self.stopping() && matches!(*self.lock(), Some(Stop::Interrupted | Stop::Terminated))
+    }
+
     /// Whether the run is to stop.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire) != 0

@@ -19,11 +19,18 @@ pub trait Book: Debug + Send {
     /// The environment's.
     fn failed(&mut self, failures: &mut [FailedObject]) -> Result<(), Errno>;
 
-    /// An object that the sink took and then could not store; says so to people too.
+    /// An object that the sink took and then could not store; says so to people too, with where it came from
+    /// if that is known (`url`, else empty).
     ///
     /// # Errors
     /// The environment's.
-    fn rejected(&mut self, ordinal: Ordinal, name: &[u8], failure: Failure) -> Result<(), Errno>;
+    fn rejected(
+        &mut self,
+        ordinal: Ordinal,
+        name: &[u8],
+        url: &str,
+        failure: Failure,
+    ) -> Result<(), Errno>;
 
     /// Whether anything was recorded since the last commit.
     fn is_open(&self) -> bool;

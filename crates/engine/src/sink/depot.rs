@@ -12,14 +12,14 @@ pub trait Depot: Debug + Send + Sync {
     /// `uploads` has ended and every one was told of.
     fn objects(&self, uploads: async_channel::Receiver<Upload>, told: &mut dyn FnMut(Told));
 
-    /// Puts a file that is whole under a name, in place of an object that has it.
+    /// Puts a file that is whole under a name. What this run has put there is replaced, and nothing else.
     ///
     /// # Errors
     /// It is not there, as far as is known.
     ///
     /// # Durability
     /// What the service acknowledged it keeps.
-    fn file(&self, name: &str, file: &dyn File) -> Result<(), Error>;
+    fn file(&self, name: &str, file: Box<dyn File>) -> Result<(), Error>;
 
     /// Where that is, for people.
     fn shown(&self) -> String;
@@ -38,6 +38,8 @@ pub struct Upload {
     pub sum: u32,
     /// What is said of it: header lines.
     pub headers: Vec<(String, String)>,
+    /// Where it came from, secrets cut; empty where that is not known.
+    pub url: String,
 }
 
 /// The bytes of an object that is to be put.
@@ -63,6 +65,13 @@ impl Upload {
         self.len() == 0
     }
 
+    /// Takes its body away, and tells how putting it ended.
+    pub fn told(mut self, result: Result<(), Refused>) -> Told {
+        let (bytes, held) = (self.len(), self.held());
+        self.body = UploadBody::Memory(Vec::new());
+        Told { upload: self, bytes, held, result }
+    }
+
     /// Bytes of it in memory.
     pub(super) fn held(&self) -> u64 {
         match &self.body {
@@ -75,10 +84,12 @@ impl Upload {
 /// What became of an upload.
 #[derive(Debug)]
 pub struct Told {
-    /// The upload, whose body may be gone.
+    /// The upload; its body is gone.
     pub upload: Upload,
-    /// What its body was.
+    /// Bytes of the body, and how many of them were in memory.
     pub bytes: u64,
+    /// See `bytes`.
+    pub held: u64,
     /// How it ended.
     pub result: Result<(), Refused>,
 }

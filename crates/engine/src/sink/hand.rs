@@ -472,7 +472,7 @@ impl Hand {
 
     fn reject(&mut self, item: &dyn Item, failure: Failure) -> Result<(), Error> {
         self.book
-            .rejected(item.ordinal(), item.name(), failure)
+            .rejected(item.ordinal(), item.name(), "", failure)
             .map_err(|errno| self.unrecorded(errno))?;
         self.shared.rejected_bytes.fetch_add(item.bytes(), Ordering::Release);
         self.shared.rejected.fetch_add(1, Ordering::Release);

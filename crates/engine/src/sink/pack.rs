@@ -360,7 +360,7 @@ pub(super) fn shelve(
             .map_err(|errno| wrong("cannot give the pack its name", errno));
     };
     let file = disk.read(Dir::Open, name).map_err(|errno| wrong("cannot read", errno))?;
-    depot.file(name, &*file)?;
+    depot.file(name, file)?;
     disk.remove(Dir::Open, name).map_err(|errno| wrong("cannot remove", errno))
 }
 

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use windrow_model::limits::{HAND_OBJECTS, HAND_OVER, REDO_PART, UPLOADS_WAITING};
+use windrow_model::limits::{HAND_OBJECTS, HAND_OVER, REDO_PART, UPLOAD_SPOOLS, UPLOADS_WAITING};
 use windrow_model::{Batch, Error, FailedObject, Failure, FailureClass, Place, Receipt};
 
 /// Puts objects for one core.
@@ -56,6 +56,8 @@ struct State {
 struct Room {
     objects: usize,
     bytes: u64,
+    /// Those whose body is in a file.
+    spools: usize,
 }
 
 /// What is to be recorded.
@@ -82,6 +84,7 @@ impl RemoteSink {
         let uploader = start(
             "uploads",
             Box::new(move || {
+                let _alarm = Alarm(&room);
                 depot.objects(todo, &mut |told| {
                     room.leave(&told);
                     // Whoever records is there until the last is told.
@@ -89,7 +92,7 @@ impl RemoteSink {
                 });
             }),
         )?;
-        let keeper = Keeper { book, state: Arc::clone(&state), every: manner.every };
+        let keeper = Keeper { book, state: Arc::clone(&state), every: manner.every, lost: false };
         let keeper = start("record", Box::new(move || keeper.run(&noted)))?;
         Ok(Self {
             uploads: Some(uploads),
@@ -128,7 +131,8 @@ impl Sink for RemoteSink {
         };
         let headers = object.meta.map(|meta| headers(meta, self.manner.metadata));
         let headers = headers.unwrap_or_default();
-        let upload = Upload { ordinal, name: object.name.to_vec(), body, sum, headers };
+        let url = object.meta.map(|meta| meta.url.clone()).unwrap_or_default();
+        let upload = Upload { ordinal, name: object.name.to_vec(), body, sum, headers, url };
         self.state.enter(&upload, self.manner.bytes);
         let sent = self.uploads.as_ref().map(|uploads| uploads.send_blocking(upload));
         if !matches!(sent, Some(Ok(()))) {
@@ -151,9 +155,10 @@ impl Sink for RemoteSink {
     fn finish(&mut self) -> Result<(), Error> {
         self.uploads = None;
         self.notes = None;
+        // Each to its end: what is recorded is looked at behind this.
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                return Err(gone());
+                self.state.fail(gone());
             }
         }
         self.state.check()
@@ -178,25 +183,26 @@ impl Drop for RemoteSink {
 impl State {
     /// Waits until there is room for an upload; what is larger than all of it goes alone.
     fn enter(&self, upload: &Upload, most: u64) {
+        let spool = matches!(upload.body, UploadBody::Spool(_));
         let mut room = lock(&self.room);
         while room.objects > 0
-            && (room.objects >= UPLOADS_WAITING || room.bytes + upload.held() > most)
+            && (room.objects >= UPLOADS_WAITING
+                || room.bytes + upload.held() > most
+                || (spool && room.spools >= UPLOAD_SPOOLS))
             && !self.shared.failed.load(Ordering::Acquire)
         {
             room = self.freed.wait(room).unwrap_or_else(PoisonError::into_inner);
         }
         room.objects += 1;
         room.bytes += upload.held();
+        room.spools += usize::from(spool);
     }
 
     fn leave(&self, told: &Told) {
-        let held = match told.upload.body {
-            UploadBody::Memory(_) => told.bytes,
-            UploadBody::Spool(_) => 0,
-        };
         let mut room = lock(&self.room);
         room.objects -= 1;
-        room.bytes -= held;
+        room.bytes -= told.held;
+        room.spools -= usize::from(told.held < told.bytes);
         drop(room);
         self.freed.notify_one();
     }
@@ -221,11 +227,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Tells whoever waits when its thread panics.
+struct Alarm<'a>(&'a State);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(gone());
+        }
+    }
+}
+
 /// Records what was put.
 struct Keeper {
     book: Box<dyn Book>,
     state: Arc<State>,
     every: CommitSize,
+    /// The ledger could not be made durable: nothing more is recorded.
+    lost: bool,
 }
 
 /// What of it is not recorded yet.
@@ -239,6 +258,8 @@ struct Open {
 
 impl Keeper {
     fn run(mut self, notes: &Receiver<Note>) {
+        let state = Arc::clone(&self.state);
+        let _alarm = Alarm(&state);
         let mut open = Open::default();
         loop {
             let result = match notes.recv_timeout(HAND_OVER) {
@@ -265,7 +286,7 @@ impl Keeper {
     }
 
     fn told(&mut self, told: Told, open: &mut Open) -> Result<(), Error> {
-        let Told { upload, bytes, result } = told;
+        let Told { upload, bytes, result, .. } = told;
         match result {
             Ok(()) => {
                 let batch = &mut open.batch;
@@ -276,7 +297,8 @@ impl Keeper {
                 if open.batch.ordinals.len() as u64 >= most { self.record(open) } else { Ok(()) }
             }
             Err(Refused::Object(failure)) => {
-                self.book.rejected(upload.ordinal, &upload.name, failure).map_err(unrecorded)?;
+                let Upload { ordinal, name, url, .. } = &upload;
+                self.book.rejected(*ordinal, name, url, failure).map_err(unrecorded)?;
                 open.since.0 += 1;
                 let shared = &self.state.shared;
                 shared.rejected_bytes.fetch_add(bytes, Ordering::Release);
@@ -291,7 +313,7 @@ impl Keeper {
     }
 
     fn record(&mut self, open: &mut Open) -> Result<(), Error> {
-        if open.batch.is_empty() {
+        if open.batch.is_empty() || self.lost {
             return Ok(());
         }
         let (objects, bytes) = (open.batch.ordinals.len() as u64, open.batch.bytes);
@@ -308,10 +330,15 @@ impl Keeper {
     fn commit(&mut self, open: &mut Open) -> Result<(), Error> {
         self.record(open)?;
         open.since = (0, 0);
-        if !self.book.is_open() {
+        if !self.book.is_open() || self.lost {
             return Ok(());
         }
-        self.book.commit(Synced::by_service()).map_err(unrecorded)?;
+        self.book.commit(Synced::by_service()).map_err(|errno| {
+            // What a sync may have dropped is not synced again.
+            self.lost = true;
+            self.book.revoke();
+            unrecorded(errno)
+        })?;
         let (objects, bytes) = self.book.durable();
         let shared = &self.state.shared;
         shared.objects.store(objects, Ordering::Release);

@@ -25,7 +25,7 @@ impl Book for NoBook {
     fn failed(&mut self, _: &mut [FailedObject]) -> Result<(), Errno> {
         Ok(())
     }
-    fn rejected(&mut self, _: Ordinal, _: &[u8], _: Failure) -> Result<(), Errno> {
+    fn rejected(&mut self, _: Ordinal, _: &[u8], _: &str, _: Failure) -> Result<(), Errno> {
         Ok(())
     }
     fn is_open(&self) -> bool {

@@ -29,6 +29,8 @@ pub struct Fetched {
     pub date: Option<u64>,
     /// Where the bucket is (`x-amz-bucket-region`).
     pub region: Option<String>,
+    /// `x-amz-meta-windrow-run`, if it was text.
+    pub run: Option<String>,
     /// `ETag`, if it was text.
     pub etag: Option<String>,
     /// `Content-Length`, of an answer to `HEAD` too.
@@ -252,6 +254,7 @@ struct Answer {
     retry_after: Option<Duration>,
     date: Option<u64>,
     region: Option<String>,
+    run: Option<String>,
     etag: Option<String>,
     length: Option<u64>,
     body: Vec<u8>,
@@ -262,8 +265,19 @@ struct Answer {
 impl From<Answer> for Fetched {
     fn from(answer: Answer) -> Self {
         let Answer { status, content_type, location, retry_after, date, region, etag, .. } = answer;
-        let Answer { length, body, .. } = answer;
-        Fetched { status, content_type, location, retry_after, date, region, etag, length, body }
+        let Answer { run, length, body, .. } = answer;
+        Fetched {
+            status,
+            content_type,
+            location,
+            retry_after,
+            date,
+            region,
+            run,
+            etag,
+            length,
+            body,
+        }
     }
 }
 
@@ -281,6 +295,7 @@ impl Exchange for Answer {
         self.location = text("location");
         self.date = super::h1::date(raw);
         self.region = text("x-amz-bucket-region");
+        self.run = text("x-amz-meta-windrow-run");
         self.etag = text("etag");
         self.length = text("content-length").and_then(|length| length.parse().ok());
         Interest::Take

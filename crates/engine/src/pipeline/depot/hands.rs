@@ -13,6 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use windrow_model::digits::Base64Encoder;
 use windrow_model::limits::{UPLOAD_ANSWER_BYTES, UPLOAD_CONNECTIONS};
 use windrow_model::{Error, Failure, FailureClass};
 
@@ -31,9 +33,15 @@ pub(super) struct Hands {
     busy: Cell<bool>,
     /// Nothing was answered well since.
     down: Cell<Option<Instant>>,
+    /// Answers that were none of a service in trouble.
+    answered: Cell<u64>,
+    /// The service has taken an object.
+    accepted: Cell<bool>,
     /// It is of no use to send anything more.
     over: Cell<bool>,
     random: Cell<u64>,
+    /// KiB of files that may be in memory.
+    pub(super) memory: Semaphore,
 }
 
 /// An object to be put as a whole.
@@ -49,8 +57,20 @@ pub(super) struct Cargo<'a> {
 pub(super) enum There<'a> {
     /// An object with this content.
     Whole(&'a Cargo<'a>),
-    /// One of so many bytes, put in so many parts.
-    Parts { path: &'a [u8], size: u64, parts: usize },
+    /// One of so many bytes, put in parts, with this tag.
+    Parts { path: &'a [u8], size: u64, tag: &'a str },
+}
+
+/// Whether something is there, as far as the service tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Same,
+    /// It has the length, and a tag that says nothing of the content.
+    Alike,
+    Other,
+    None,
+    /// It cannot be asked.
+    Unknown,
 }
 
 /// What an answer means.
@@ -102,7 +122,10 @@ impl Hands {
             learned: Cell::new(false),
             busy: Cell::new(false),
             down: Cell::new(None),
+            answered: Cell::new(0),
+            accepted: Cell::new(false),
             over: Cell::new(false),
+            memory: Semaphore::new(store.memory as usize),
             random: Cell::new(store.seed ^ 0x9E37_79B9_7F4A_7C15),
             store: Arc::clone(store),
         })
@@ -129,9 +152,20 @@ impl Hands {
         if !cargo.replace {
             lines.push(("if-none-match", "*"));
         }
+        let sum = self.store.remote.signing.is_none().then(|| base64(&Md5::digest(cargo.body)));
+        if let Some(sum) = &sum {
+            // Without a signature nothing else says what the body is.
+            lines.push(("content-md5", sum));
+        }
         let act = Act { method: "PUT", payload: &payload, headers: &signed };
         let ask = Ask { act, path: cargo.path, lines: &lines, body: Some(cargo.body) };
-        self.insist(&ask, Some(&There::Whole(cargo))).await.map(drop)
+        let answer = self.insist(&ask, Some(&There::Whole(cargo))).await?;
+        if answer.etag.is_none() {
+            let what = "took an object and gave no tag for it: is that an S3 service?";
+            return Err(Refused::Run(self.store.wrong(what)));
+        }
+        self.accepted.set(true);
+        Ok(())
     }
 
     /// Sends a request until it is answered well. `there` is how it can be seen whether one without an answer
@@ -142,7 +176,8 @@ impl Hands {
         there: Option<&There<'_>>,
     ) -> Result<Fetched, Refused> {
         let began = Instant::now();
-        let mut attempts = 0;
+        let (mut attempts, mut rounds, mut maybe) = (0, 0, false);
+        let mut answered = None;
         loop {
             let (failure, pause, unsure) = match self.send(ask).await? {
                 Verdict::Well(fetched) => return Ok(fetched),
@@ -150,13 +185,22 @@ impl Hands {
                     self.over.set(self.over.get() || matches!(refused, Refused::Run(_)));
                     return Err(refused);
                 }
-                Verdict::Taken => match there {
-                    Some(there) if self.is_there(there).await? => return Ok(nothing()),
-                    _ => return Err(Refused::Object(TAKEN)),
+                Verdict::Taken => match self.look(there).await? {
+                    Seen::Same => return Ok(nothing()),
+                    // An attempt of ours may have put it there.
+                    Seen::Alike if maybe => return Ok(nothing()),
+                    Seen::Alike | Seen::Other => return Err(Refused::Object(TAKEN)),
+                    // It is gone again, or nobody can say: the next attempt does.
+                    Seen::None | Seen::Unknown => {
+                        attempts += 1;
+                        (TAKEN, Duration::ZERO, false)
+                    }
                 },
                 Verdict::Again { failure, pause, slow, unsure } => {
+                    answered.get_or_insert(self.answered.get());
                     self.unwell(slow);
                     attempts += u32::from(!slow);
+                    maybe |= unsure;
                     (failure, pause, unsure)
                 }
             };
@@ -174,15 +218,14 @@ impl Hands {
                 )));
             }
             // Others are answered: it is this one's fault.
-            let patient = self.down.get().is_some() || attempts <= self.store.retry.retries;
-            if !patient || began.elapsed() >= most {
+            let others = answered.is_none_or(|answered| self.answered.get() > answered);
+            if (others && attempts > self.store.retry.retries) || began.elapsed() >= most {
                 return Err(Refused::Object(failure));
             }
-            let wait = self.store.retry.backoff(attempts.max(1), self.random());
+            rounds += 1;
+            let wait = self.store.retry.backoff(rounds, self.random());
             tokio::time::sleep(wait.max(pause)).await;
-            if let Some(there) = there.filter(|_| unsure)
-                && self.is_there(there).await?
-            {
+            if unsure && self.look(there).await? == Seen::Same {
                 return Ok(nothing());
             }
         }
@@ -192,13 +235,7 @@ impl Hands {
         if self.over.get() {
             return Err(Refused::Left);
         }
-        let client = self.idle.borrow_mut().pop();
-        let mut client = client.unwrap_or_else(|| {
-            let store = &self.store;
-            let (target, template) = (Rc::clone(&self.target), self.template.clone());
-            let (timeout, patience) = (store.connect_timeout, store.patience);
-            Client::new(target, template, timeout, patience, UPLOAD_ANSWER_BYTES)
-        });
+        let mut client = self.client();
         let sent = Instant::now();
         let answer = client.send(ask).await;
         let verdict = match answer {
@@ -206,10 +243,57 @@ impl Hands {
             Ok(fetched) => self.judge(fetched, sent),
         };
         self.idle.borrow_mut().push(client);
-        if let Verdict::Well(_) | Verdict::Taken | Verdict::Refused(Refused::Object(_)) = verdict {
+        if !matches!(verdict, Verdict::Again { .. }) {
             self.well();
         }
         Ok(verdict)
+    }
+
+    fn client(&self) -> Client {
+        let client = self.idle.borrow_mut().pop();
+        client.unwrap_or_else(|| {
+            let store = &self.store;
+            let (target, template) = (Rc::clone(&self.target), self.template.clone());
+            let (timeout, patience) = (store.connect_timeout, store.patience);
+            Client::new(target, template, timeout, patience, UPLOAD_ANSWER_BYTES)
+        })
+    }
+
+    /// Whether there is a bucket that can be reached: what would meet every object is told at once.
+    pub(super) async fn check(&self) -> Result<(), Error> {
+        let bucket = match self.store.base.as_slice() {
+            [] => b"/",
+            base => base,
+        };
+        let act = Act { method: "HEAD", payload: NO_PAYLOAD, headers: &[] };
+        let mut client = self.client();
+        let begun = Instant::now();
+        let mut answer = client.send(&Ask { act, path: bucket, lines: &[], body: None }).await;
+        if answer.as_ref().is_ok_and(|found| found.status == 403 && self.is_clock(found, begun)) {
+            answer = client.send(&Ask { act, path: bucket, lines: &[], body: None }).await;
+        }
+        let wrong = |what| self.store.wrong(what);
+        match answer {
+            Err(failure) => match failure.class {
+                FailureClass::Connect
+                | FailureClass::Dns
+                | FailureClass::Tls
+                | FailureClass::Blocked => {
+                    Err(wrong("cannot be reached").why(failure).hint("--dest-endpoint-url"))
+                }
+                // It may be better in a moment.
+                _ => Ok(()),
+            },
+            Ok(found) => match (found.status, found.region) {
+                (404, _) => Err(wrong("there is no such bucket").hint("windrow makes no buckets")),
+                (301 | 307 | 400, Some(region)) => {
+                    let hint = format!("--dest-region {}", region.escape_debug());
+                    Err(wrong("the bucket is in another region").hint(hint))
+                }
+                // Who may write may not be allowed to look.
+                _ => Ok(()),
+            },
+        }
     }
 
     fn judge(&self, fetched: Fetched, sent: Instant) -> Verdict {
@@ -233,6 +317,10 @@ impl Hands {
             }
             (409, "OperationAborted" | "ConditionalRequestConflict") => again(false, true),
             (403, _) if self.is_clock(&fetched, sent) => again(true, false),
+            // Damaged on the way.
+            (_, "BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidPart" | "IncompleteBody") => {
+                again(false, true)
+            }
             (400, "EntityTooLarge") | (413, _) => {
                 let detail = "the object is larger than the service takes";
                 Verdict::Refused(Refused::Object(Failure::new(FailureClass::TooLarge, detail)))
@@ -243,6 +331,11 @@ impl Hands {
             ) => {
                 let detail = "the service does not take this key";
                 Verdict::Refused(Refused::Object(Failure::new(FailureClass::Name, detail)))
+            }
+            // Others were taken: it is about this one.
+            (400 | 403, code) if self.accepted.get() && !OF_ALL.contains(&code) => {
+                let detail = "the destination refuses this object";
+                Verdict::Refused(Refused::Object(Failure { detail, ..failure }))
             }
             _ => Verdict::Refused(Refused::Run(self.refused(&fetched, refusal, failure))),
         }
@@ -277,25 +370,51 @@ impl Hands {
     }
 
     /// Whether an object is there with this content, as far as the service can tell: by its length, and by its
-    /// tag where that is an MD5.
-    async fn is_there(&self, there: &There<'_>) -> Result<bool, Refused> {
-        let (path, size) = match *there {
-            There::Whole(cargo) => (cargo.path, cargo.body.len() as u64),
-            There::Parts { path, size, .. } => (path, size),
+    /// tag where that is an MD5, or one of MD5s.
+    async fn look(&self, there: Option<&There<'_>>) -> Result<Seen, Refused> {
+        let (path, size, expected) = match there {
+            None => return Ok(Seen::Unknown),
+            Some(There::Whole(cargo)) => {
+                (cargo.path, cargo.body.len() as u64, hex(&Md5::digest(cargo.body)))
+            }
+            Some(There::Parts { path, size, tag }) => (*path, *size, (*tag).to_owned()),
         };
+        let Some(found) = self.head(path).await? else { return Ok(Seen::Unknown) };
+        if found.status == 404 {
+            return Ok(Seen::None);
+        }
+        let tag = found.etag.unwrap_or_default().trim_matches('"').to_ascii_lowercase();
+        let says = |tag: &str| {
+            let sum = tag.split('-').next().unwrap_or_default();
+            sum.len() == 32 && sum.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        Ok(match found.length == Some(size) {
+            true if tag == expected => Seen::Same,
+            true if !says(&tag) || tag.contains('-') != expected.contains('-') => Seen::Alike,
+            _ => Seen::Other,
+        })
+    }
+
+    /// What the service says of an object: that it is there, or 404; `None` if it says neither.
+    pub(super) async fn head(&self, path: &[u8]) -> Result<Option<Fetched>, Refused> {
         let act = Act { method: "HEAD", payload: NO_PAYLOAD, headers: &[] };
         let ask = Ask { act, path, lines: &[], body: None };
-        let Verdict::Well(found) = self.send(&ask).await? else { return Ok(false) };
-        let tag = found.etag.unwrap_or_default().trim_matches('"').to_ascii_lowercase();
-        let same = match *there {
-            There::Whole(cargo) => tag == hex(&Md5::digest(cargo.body)),
-            There::Parts { parts, .. } => tag.ends_with(&format!("-{parts}")),
-        };
-        Ok(same && found.length == Some(size))
+        if self.over.get() {
+            return Err(Refused::Left);
+        }
+        let mut client = self.client();
+        let answer = client.send(&ask).await;
+        self.idle.borrow_mut().push(client);
+        let answer = answer.ok().filter(|found| matches!(found.status, 200 | 404));
+        if answer.is_some() {
+            self.well();
+        }
+        Ok(answer)
     }
 
     fn well(&self) {
         self.down.set(None);
+        self.answered.set(self.answered.get() + 1);
         let most = self.store.most as f64;
         if self.busy.get() && self.store.remote.concurrency.is_none() {
             let limit = self.limit.get();
@@ -355,7 +474,26 @@ const LATE_ERROR: Failure = Failure {
     detail: "the service answered with an error behind a success",
 };
 
-/// What stands for the answer that did not come.
+/// What the service says when it takes nothing from whoever asks.
+const OF_ALL: [&str; 15] = [
+    "",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "NoSuchBucket",
+    "AccountProblem",
+    "AllAccessDisabled",
+    "NotSignedUp",
+    "InvalidSecurity",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "AuthorizationHeaderMalformed",
+    "QuotaExceeded",
+];
+
+/// What stands for the answer that did not come, of something that is there all the same: its tag is empty.
 fn nothing() -> Fetched {
     Fetched {
         status: 200,
@@ -364,10 +502,18 @@ fn nothing() -> Fetched {
         retry_after: None,
         date: None,
         region: None,
-        etag: None,
+        run: None,
+        etag: Some(String::new()),
         length: None,
         body: Vec::new(),
     }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let (mut encoder, mut out) = (Base64Encoder::default(), Vec::new());
+    encoder.push(bytes, &mut out);
+    encoder.finish(&mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// SHA-256 in hexadecimal digits.
@@ -375,7 +521,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     let digits = b"0123456789abcdef";
     let pair = |byte: &u8| [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]];
     bytes.iter().flat_map(pair).map(char::from).collect()

@@ -9,7 +9,7 @@ mod parts;
 
 use super::plan::{Plan, Signing};
 use crate::disk::{Disk, File};
-use crate::rt::Control;
+use crate::rt::{Control, TICK};
 use crate::schedule::RetryPolicy;
 use crate::sink::depot::{Refused, Told, Upload, UploadBody};
 use crate::wire::{NetworkOptions, Patience};
@@ -17,9 +17,9 @@ use hands::{Cargo, Hands};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, LocalSet};
-use windrow_model::limits::{KEY_BYTES, UPLOAD_PARTS_AT_ONCE, WHOLE_UPLOAD_BYTES};
+use windrow_model::limits::{KEY_BYTES, STOP_GRACE, UPLOAD_PARTS_AT_ONCE, WHOLE_UPLOAD_BYTES};
 use windrow_model::percent::{self, Keep};
 use windrow_model::url::Url;
 use windrow_model::{Error, Failure, FailureClass};
@@ -70,6 +70,11 @@ struct Store {
     most: usize,
     /// Parts of one file on their way at once.
     parts: usize,
+    /// KiB of files that one core has in memory.
+    memory: u32,
+    /// This run, by the name that its packs have with them; and whether it forgot another one here.
+    run: String,
+    fresh: bool,
     control: Arc<Control>,
     /// Where uploads in parts are noted while they go on.
     disk: Arc<dyn Disk>,
@@ -78,7 +83,12 @@ struct Store {
 
 impl Depot {
     /// The destination of a plan, if it is in an object store.
-    pub(super) fn of(plan: &Plan, control: &Arc<Control>, disk: Arc<dyn Disk>) -> Option<Self> {
+    pub(super) fn of(
+        plan: &Plan,
+        run: u64,
+        control: &Arc<Control>,
+        disk: Arc<dyn Disk>,
+    ) -> Option<Self> {
         let remote = plan.remote.clone()?;
         let mut base = remote.url.base.clone().into_bytes();
         if remote.in_path {
@@ -95,6 +105,11 @@ impl Depot {
             seed: plan.seed,
             most: plan.uploads,
             parts: usize::try_from(part).unwrap_or(1).clamp(1, UPLOAD_PARTS_AT_ONCE),
+            memory: u32::try_from((plan.memory / 8 / plan.cores as u64) >> 10)
+                .unwrap_or(u32::MAX >> 3)
+                .clamp(1, u32::MAX >> 3),
+            run: format!("{run:016x}"),
+            fresh: plan.fresh,
             control: Arc::clone(control),
             disk,
             notes: AtomicU64::new(0),
@@ -102,22 +117,40 @@ impl Depot {
         })))
     }
 
-    /// Gives up uploads in parts that an earlier process left. To be called before anything is put.
+    /// Looks whether the destination is there, and gives up uploads in parts that an earlier process left. To be
+    /// called before anything is put. Gives a line for people if some cannot be given up.
     ///
     /// # Errors
-    /// The service cannot be asked, or the environment's.
-    pub(super) fn clear(&self) -> Result<(), Error> {
+    /// The destination cannot be reached or is not there, or the environment's.
+    pub(super) fn begin(&self) -> Result<Option<String>, Error> {
         let noted = parts::noted(&*self.0.disk)?;
-        if noted.is_empty() {
-            return Ok(());
-        }
-        let store = Arc::clone(&self.0);
-        alone(async move { parts::give_up(&store, noted).await })?
+        self.0.notes.store(parts::behind(&noted), std::sync::atomic::Ordering::Relaxed);
+        alone(async || {
+            Hands::new(&self.0)?.check().await?;
+            parts::give_up(&self.0, noted).await
+        })?
     }
 }
 
-/// Runs something that needs the network on this thread.
-fn alone<T>(what: impl Future<Output = T>) -> Result<T, Error> {
+/// Runs something that needs the network, and waits for it, on a thread of its own: whoever asks may be inside
+/// a runtime, which must not begin another.
+fn alone<T: Send, F: Future<Output = T>>(what: impl FnOnce() -> F + Send) -> Result<T, Error> {
+    let cannot = |why| Error::environment("uploads", "cannot begin").why(why);
+    std::thread::scope(|scope| {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            Ok(LocalSet::new().block_on(&runtime.map_err(cannot)?, what()))
+        };
+        let thread = std::thread::Builder::new().name("upload".into()).spawn_scoped(scope, run);
+        match thread.map_err(cannot)?.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Runs something that needs the network on this thread, which is nobody else's.
+fn here<T>(what: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Error::environment("uploads", "cannot begin").why(why))?;
     Ok(LocalSet::new().block_on(&runtime, what))
@@ -127,20 +160,19 @@ impl crate::sink::Depot for Depot {
     fn objects(&self, uploads: async_channel::Receiver<Upload>, told: &mut dyn FnMut(Told)) {
         let store = Arc::clone(&self.0);
         let left = uploads.clone();
-        let ran = alone(put_all(store, uploads, told)).and_then(|ran| ran);
+        let ran = here(put_all(store, uploads, told)).and_then(|ran| ran);
         if let Err(error) = ran {
             // Who hands objects over waits for an answer to each.
             while let Ok(upload) = left.recv_blocking() {
-                let bytes = upload.len();
-                told(Told { upload, bytes, result: Err(Refused::Run(error.clone())) });
+                told(upload.told(Err(Refused::Run(error.clone()))));
             }
         }
     }
 
-    fn file(&self, name: &str, file: &dyn File) -> Result<(), Error> {
+    fn file(&self, name: &str, file: Box<dyn File>) -> Result<(), Error> {
         let store = Arc::clone(&self.0);
         let path = store.path(name.as_bytes()).map_err(|failure| store.wrong(failure.detail))?;
-        let put = alone(async {
+        let put = alone(async move || {
             let hands = Hands::new(&store)?;
             let size = file.size().map_err(|errno| store.wrong("cannot read a pack").why(errno))?;
             let mut read = |at: u64, buffer: &mut [u8]| match file.read_at(buffer, at) {
@@ -148,13 +180,27 @@ impl crate::sink::Depot for Depot {
                 Ok(_) => Err(store.wrong("a pack is shorter than it was")),
                 Err(errno) => Err(store.wrong("cannot read a pack").why(errno)),
             };
+            // What another run put there, or somebody else, is not replaced.
+            let found = hands.head(&path).await.ok().flatten();
+            if let Some(found) = found.filter(|found| found.status == 200)
+                && found.run.as_deref() != Some(store.run.as_str())
+                && !(store.fresh && found.run.is_some())
+            {
+                let error = store.wrong("something else has the name of a pack");
+                let name = String::from_utf8_lossy(&path).into_owned();
+                return Err(error.why(name).hint(
+                    "windrow did not write it in this run: another PREFIX, or move it, then run the \
+                     same command again",
+                ));
+            }
+            let headers = [("x-amz-meta-windrow-run".to_owned(), store.run.clone())];
             let put = if size <= WHOLE_UPLOAD_BYTES {
                 let mut body = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
                 read(0, &mut body)?;
-                // A pack belongs to this run, whatever has its name.
-                hands.put(&Cargo { path: &path, body: &body, headers: &[], replace: true }).await
+                let cargo = Cargo { path: &path, body: &body, headers: &headers, replace: true };
+                hands.put(&cargo).await
             } else {
-                parts::put(&hands, &path, size, &[], true, &mut read).await
+                parts::put(&hands, &path, size, &headers, true, &mut read).await
             };
             put.map_err(|refused| match refused {
                 Refused::Run(error) => error,
@@ -171,6 +217,10 @@ impl crate::sink::Depot for Depot {
 }
 
 impl Store {
+    fn part_bytes(&self) -> u64 {
+        windrow_model::limits::UPLOAD_PART_BYTES
+    }
+
     /// The path of an object.
     fn path(&self, name: &[u8]) -> Result<Vec<u8>, Failure> {
         let key = [self.remote.prefix.as_bytes(), name].concat();
@@ -184,6 +234,11 @@ impl Store {
         path.push(b'/');
         percent::encode_into(&key, &Keep::UNRESERVED_AND_SLASH, &mut path);
         Ok(path)
+    }
+
+    /// The service and the bucket.
+    fn at(&self) -> String {
+        format!("{}{}", self.remote.url, self.remote.bucket)
     }
 
     fn wrong(&self, what: &str) -> Error {
@@ -200,8 +255,21 @@ async fn put_all(
     let hands = Rc::new(Hands::new(&store)?);
     let mut under_way = JoinSet::new();
     let mut ended = false;
+    let mut ticks = tokio::time::interval(TICK);
+    let mut stopped = None;
     while !ended || !under_way.is_empty() {
+        if store.control.by_signal()
+            && stopped.get_or_insert_with(Instant::now).elapsed() >= STOP_GRACE
+        {
+            // Time to stop is over: what has no answer is pending.
+            under_way.shutdown().await;
+            while let Ok(upload) = uploads.recv().await {
+                told(upload.told(Err(Refused::Left)));
+            }
+            return Ok(());
+        }
         tokio::select! {
+            _ = ticks.tick() => {}
             upload = uploads.recv(), if !ended && under_way.len() < hands.limit() => match upload {
                 Ok(upload) => {
                     hands.busy(!uploads.is_empty());
@@ -220,9 +288,8 @@ async fn put_all(
 }
 
 async fn put_one(hands: Rc<Hands>, store: Arc<Store>, upload: Upload) -> Told {
-    let bytes = upload.len();
     let result = put(&hands, &store, &upload).await;
-    Told { upload, bytes, result }
+    upload.told(result)
 }
 
 async fn put(hands: &Hands, store: &Store, upload: &Upload) -> Result<(), Refused> {
@@ -232,6 +299,11 @@ async fn put(hands: &Hands, store: &Store, upload: &Upload) -> Result<(), Refuse
     match &upload.body {
         UploadBody::Memory(body) => hands.put(&whole(body)).await,
         UploadBody::Spool(spool) => {
+            // So much of files is in memory at once, over all of them.
+            let most =
+                spool.len().min(WHOLE_UPLOAD_BYTES.max(store.part_bytes() * store.parts as u64));
+            let permits = u32::try_from(most >> 10).unwrap_or(u32::MAX).clamp(1, store.memory);
+            let _permit = hands.memory.acquire_many(permits).await;
             let mut read = |at: u64, buffer: &mut [u8]| spool.read_at(at, buffer);
             if spool.len() > WHOLE_UPLOAD_BYTES {
                 let replace = !store.remote.if_none_match;

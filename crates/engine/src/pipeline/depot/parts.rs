@@ -8,13 +8,14 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>.
 
 use super::Store;
-use super::hands::{Hands, There, sha256};
+use super::hands::{Hands, There, hex, sha256};
 use crate::disk::{Dir, Disk, read_whole, write_whole};
 use crate::sink::depot::Refused;
 use crate::source::bucket::{Tag, each_text};
 use crate::wire::Fetched;
 use crate::wire::fetch::Ask;
 use crate::wire::sigv4::{Act, NO_PAYLOAD};
+use md5::{Digest, Md5};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ const NOTE: &str = "upload-";
 /// An upload that was begun.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Note {
+    /// The service and the bucket.
+    at: String,
     /// Path of the object, percent-encoded.
     path: String,
     /// What the service calls it; `None` before it has said that.
@@ -53,6 +56,7 @@ pub(super) async fn put(
     let store = &hands.store;
     let number = store.notes.fetch_add(1, Ordering::Relaxed);
     let mut note = Note {
+        at: store.at(),
         path: String::from_utf8_lossy(path).into_owned(),
         id: None,
         name: format!("{NOTE}{number}.json"),
@@ -98,7 +102,7 @@ async fn put_noted(
     percent::escape_into(id.as_bytes(), &Keep::UNRESERVED, &mut query);
 
     let part = size.div_ceil(UPLOAD_PARTS).max(UPLOAD_PART_BYTES);
-    let mut tags = BTreeMap::new();
+    let (mut tags, mut sums) = (BTreeMap::new(), Md5::new());
     let mut next = (1_u32, 0_u64);
     let mut failed = None;
     let mut under_way: Vec<Sending<'_>> = Vec::new();
@@ -108,6 +112,7 @@ async fn put_noted(
             let len = part.min(size - at);
             let mut body = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
             read(at, &mut body).map_err(Refused::Run)?;
+            sums.update(Md5::digest(&body));
             next = (number + 1, at + len);
             let target = [path, format!("?partNumber={number}&").as_bytes(), &query].concat();
             under_way.push(Box::pin(send_part(hands, number, target, body)));
@@ -121,7 +126,10 @@ async fn put_noted(
     if let Some(refused) = failed {
         return Err(refused);
     }
-    match complete(hands, path, size, &query, &tags, replace).await {
+    // What S3 calls an object in parts: the MD5 of the MD5s of its parts.
+    let tag = format!("{}-{}", hex(&sums.finalize()), tags.len());
+    let there = There::Parts { path, size, tag: &tag };
+    match complete(hands, path, &there, &query, &tags, replace).await {
         Err(Refused::Object(Failure { class: FailureClass::NotFound, .. })) => {
             Err(Refused::Run(store.wrong("the service forgot an upload")))
         }
@@ -168,7 +176,7 @@ async fn send_part(
 async fn complete(
     hands: &Hands,
     path: &[u8],
-    size: u64,
+    there: &There<'_>,
     query: &[u8],
     tags: &BTreeMap<u32, String>,
     replace: bool,
@@ -187,8 +195,17 @@ async fn complete(
     }
     let act = Act { method: "POST", payload: &payload, headers: &[] };
     let ask = Ask { act, path: &target, lines: &lines, body: Some(body.as_bytes()) };
-    let there = There::Parts { path, size, parts: tags.len() };
-    hands.insist(&ask, Some(&there)).await.map(drop)
+    let answer = hands.insist(&ask, Some(there)).await?;
+    // Its tag is empty where the answer got lost and the object is there.
+    let done = answer.etag.is_some_and(|tag| tag.is_empty());
+    let says = || memchr::memmem::find(&answer.body, b"<ETag>").is_some();
+    match done || says() {
+        true => Ok(()),
+        false => {
+            let what = "completed an upload and did not say so: is that an S3 service?";
+            Err(Refused::Run(hands.store.wrong(what)))
+        }
+    }
 }
 
 /// Gives an upload up; one that the service does not know is given up already.
@@ -223,48 +240,71 @@ pub(super) fn noted(disk: &dyn Disk) -> Result<Vec<Note>, Error> {
         let bytes = read_whole(disk, Dir::State, &name).map_err(wrong)?.unwrap_or_default();
         // One that was torn names no upload that was begun: it is written whole before that.
         let note = serde_json::from_slice(&bytes).ok();
-        let note = note.unwrap_or(Note { path: String::new(), id: None, name: String::new() });
-        notes.push(Note { name, ..note });
+        notes.push(note.map(|note| Note { name: name.clone(), ..note }).unwrap_or(Note {
+            at: String::new(),
+            path: String::new(),
+            id: None,
+            name,
+        }));
     }
     Ok(notes)
 }
 
-/// Gives up what is noted.
-pub(super) async fn give_up(store: &Arc<Store>, notes: Vec<Note>) -> Result<(), Error> {
-    let hands = Hands::new(store)?;
-    let refused = |refused| match refused {
-        Refused::Run(error) => error,
-        Refused::Object(failure) => {
-            store.wrong("cannot give up an upload that was left").why(failure)
-        }
-        Refused::Left => store.wrong("cannot give up an upload that was left"),
+/// The number behind those of all notes.
+pub(super) fn behind(notes: &[Note]) -> u64 {
+    let number = |note: &Note| {
+        let digits = note.name.strip_prefix(NOTE)?.strip_suffix(".json")?;
+        digits.parse::<u64>().ok()
     };
+    notes.iter().filter_map(number).max().map_or(0, |last| last + 1)
+}
+
+/// Gives up what is noted. What cannot be given up stays noted; gives a line for people about that.
+pub(super) async fn give_up(store: &Arc<Store>, notes: Vec<Note>) -> Result<Option<String>, Error> {
+    let (mut left, mut why) = (0, String::new());
     for note in notes {
-        let ids = match &note.id {
-            Some(id) => vec![id.clone()],
-            None if note.path.is_empty() => Vec::new(),
-            // It was begun perhaps, and nobody heard its name. Where the service does not list uploads its owner
-            // has to see to that.
-            None => match begun(&hands, &note.path).await {
-                Err(Refused::Object(_)) => Vec::new(),
-                found => found.map_err(refused)?,
-            },
+        let given_up = async {
+            if !note.path.is_empty() && note.at != store.at() {
+                return Err(Refused::Left);
+            }
+            // A refusal ends its own hands only.
+            let hands = Hands::new(store).map_err(Refused::Run)?;
+            let ids = match &note.id {
+                Some(id) => vec![id.clone()],
+                None if note.path.is_empty() => Vec::new(),
+                // It was begun perhaps, and nobody heard its name.
+                None => begun(&hands, &note.path).await?,
+            };
+            for id in ids {
+                abort(&hands, &note.path, &id).await?;
+            }
+            Ok(())
         };
-        for id in ids {
-            abort(&hands, &note.path, &id).await.map_err(refused)?;
+        match given_up.await {
+            Ok(()) => store
+                .disk
+                .remove(Dir::State, &note.name)
+                .map_err(|errno| Error::environment(&note.name, "cannot remove").why(errno))?,
+            Err(refused) => {
+                left += 1;
+                why = match refused {
+                    Refused::Run(error) => error.to_string(),
+                    Refused::Object(failure) => failure.to_string(),
+                    Refused::Left => "another service or bucket has it".to_owned(),
+                };
+            }
         }
-        store
-            .disk
-            .remove(Dir::State, &note.name)
-            .map_err(|errno| Error::environment(&note.name, "cannot remove").why(errno))?;
     }
-    Ok(())
+    Ok((left > 0).then(|| {
+        format!("{left} uploads in parts that were begun earlier could not be given up: {why}")
+    }))
 }
 
 /// Uploads of just this key that the service knows.
 async fn begun(hands: &Hands, path: &str) -> Result<Vec<String>, Refused> {
     let base = String::from_utf8_lossy(&hands.store.base).into_owned();
-    let encoded = path.strip_prefix(&base).unwrap_or(path).trim_start_matches('/');
+    let encoded = path.strip_prefix(&base).unwrap_or(path);
+    let encoded = encoded.strip_prefix('/').unwrap_or(encoded);
     let key = percent::decode(encoded.as_bytes()).unwrap_or_default();
     let mut target = format!("{base}/?max-uploads=1000&prefix=").into_bytes();
     percent::escape_into(&key, &Keep::UNRESERVED, &mut target);

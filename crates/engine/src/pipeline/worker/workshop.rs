@@ -15,8 +15,8 @@ pub(in crate::pipeline) struct Workshop {
     /// Whose body is at the transforms, by the key it has there.
     benches: Vec<Option<Bench>>,
     free: Vec<u32>,
-    /// What there was no room for.
-    held: VecDeque<(u32, Work)>,
+    /// What there was no room for yet: its body stays where it is until there is.
+    held: VecDeque<(u32, Work, Incoming)>,
     done: Vec<Done>,
     /// Objects that were dropped and are not recorded yet.
     dropped: Vec<Ordinal>,
@@ -94,15 +94,6 @@ impl Workshop {
         self.free.push(key);
         Some(bench)
     }
-
-    /// Hands over what waits, as far as there is room.
-    fn submit_held(&mut self) {
-        while let Some((key, work)) = self.held.pop_front() {
-            if let Err(work) = self.client.submit(u64::from(key), work) {
-                return self.held.push_front((key, work));
-            }
-        }
-    }
 }
 
 impl Worker {
@@ -122,25 +113,13 @@ impl Worker {
             let ticket = self.desk(site).refused(ticket);
             return self.fail(ticket, UNWIELDY);
         }
-        let body = match (whole, body) {
-            (Some(whole), body) => {
+        // A read buffer is needed for what comes next; anything else stays where it is.
+        let (own, body) = match whole {
+            Some(whole) => {
                 self.bodies.recycle(body);
-                whole.to_vec()
+                (whole.to_vec(), Incoming::Empty)
             }
-            (None, Incoming::Empty) => Vec::new(),
-            (None, Incoming::Memory(memory)) => {
-                let body = memory.to_vec();
-                self.bodies.recycle(Incoming::Memory(memory));
-                body
-            }
-            (None, Incoming::Spool(spool)) => {
-                let mut body = vec![0; usize::try_from(spool.len()).unwrap_or_default()];
-                if let Err(error) = spool.read_at(0, &mut body) {
-                    self.desk(site).give_back(ticket);
-                    return self.stop(Stop::Error(error));
-                }
-                body
-            }
+            None => (Vec::new(), body),
         };
         let media = match extra.as_deref() {
             Some(Extra::Meta(meta)) => meta.header("content-type"),
@@ -158,15 +137,53 @@ impl Worker {
             content_type: media.clone(),
             expected_sha256,
             ordinal: ticket.ordinal(),
-            body,
+            body: own,
         };
-        let was = (work.body.len(), crc32c::crc32c(&work.body));
-        let bench = Bench { site, ticket, extra, was, media };
+        let bench = Bench { site, ticket, extra, was: (0, 0), media };
         let Some(workshop) = &mut self.workshop else { return };
         let key = workshop.seat(bench);
-        workshop.held.push_back((key, work));
-        workshop.submit_held();
+        workshop.held.push_back((key, work, body));
         workshop.stir.notify_one();
+        self.submit_held();
+    }
+
+    /// Hands over what waits, as far as there is room.
+    fn submit_held(&mut self) {
+        let Self { workshop: Some(workshop), bodies, .. } = self else { return };
+        let mut broken = None;
+        while let Some((key, mut work, body)) = workshop.held.pop_front() {
+            let bytes = body.len() + (work.body.len() + work.name.len()) as u64;
+            if !workshop.client.has_room(bytes) {
+                workshop.held.push_front((key, work, body));
+                break;
+            }
+            match body {
+                Incoming::Empty => {}
+                Incoming::Memory(memory) => {
+                    work.body.extend_from_slice(&memory);
+                    bodies.recycle(Incoming::Memory(memory));
+                }
+                Incoming::Spool(spool) => {
+                    work.body = vec![0; usize::try_from(spool.len()).unwrap_or_default()];
+                    if let Err(error) = spool.read_at(0, &mut work.body) {
+                        broken = workshop.leave(key).map(|bench| (bench, error));
+                        break;
+                    }
+                }
+            }
+            if let Some(Some(bench)) = workshop.benches.get_mut(key as usize) {
+                bench.was = (work.body.len(), crc32c::crc32c(&work.body));
+            }
+            if let Err(work) = workshop.client.submit(u64::from(key), work) {
+                // It would have had room just now.
+                workshop.held.push_front((key, work, Incoming::Empty));
+                break;
+            }
+        }
+        if let Some((bench, error)) = broken {
+            self.desk(bench.site).give_back(bench.ticket);
+            self.stop(Stop::Error(error));
+        }
     }
 
     /// Stores what the transforms made.
@@ -176,7 +193,8 @@ impl Worker {
         let was_full = workshop.is_full();
         let mut done = std::mem::take(&mut workshop.done);
         let taken = workshop.client.take(&mut done);
-        workshop.submit_held();
+        self.submit_held();
+        let Some(workshop) = &mut self.workshop else { return };
         workshop.client.flush();
         let has_room = was_full && !workshop.is_full();
         for done in done.drain(..) {
@@ -253,7 +271,9 @@ impl Worker {
     /// Takes back what no transform has begun with: nothing is begun any more.
     pub(super) fn recall(&mut self) {
         let Some(workshop) = &mut self.workshop else { return };
-        let mut keys: Vec<u32> = workshop.held.drain(..).map(|(key, _)| key).collect();
+        let held = std::mem::take(&mut workshop.held);
+        let mut keys: Vec<u32> = held.iter().map(|(key, ..)| *key).collect();
+        held.into_iter().for_each(|(_, _, body)| self.bodies.recycle(body));
         keys.extend(workshop.client.recall().into_iter().map(|key| key as u32));
         let back: Vec<_> = keys.into_iter().filter_map(|key| workshop.leave(key)).collect();
         for bench in back {

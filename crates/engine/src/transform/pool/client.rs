@@ -43,15 +43,9 @@ impl Client {
     #[allow(clippy::result_large_err, reason = "the object comes back, which is the point")]
     pub fn submit(&mut self, key: u64, object: Object) -> Result<(), Object> {
         let bytes = object.bytes();
-        if self.outstanding > 0 {
-            let shared = &self.pool.shared;
-            let grown = self.mailbox.grown.load(Ordering::Relaxed);
-            if self.outstanding >= shared.share_objects()
-                || self.charged.saturating_add(grown).saturating_add(bytes) > shared.share_bytes()
-            {
-                self.flush();
-                return Err(object);
-            }
+        if !self.has_room(bytes) {
+            self.flush();
+            return Err(object);
         }
         self.outstanding += 1;
         self.charged += bytes;
@@ -105,6 +99,15 @@ impl Client {
         // Said again at every call.
         self.mailbox.news.store(true, Ordering::Release);
         Err(error)
+    }
+
+    /// Whether [`submit`](Self::submit) would take an object of so many bytes.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let shared = &self.pool.shared;
+        let grown = self.mailbox.grown.load(Ordering::Relaxed);
+        self.outstanding == 0
+            || (self.outstanding < shared.share_objects()
+                && self.charged.saturating_add(grown).saturating_add(bytes) <= shared.share_bytes())
     }
 
     /// Takes back what no thread has begun with, and gives the keys: their objects are gone.
