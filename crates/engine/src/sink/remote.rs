@@ -61,6 +61,7 @@ struct Room {
 }
 
 /// What is to be recorded.
+#[expect(clippy::large_enum_variant, reason = "nearly every one is of the largest")]
 enum Note {
     Told(Told),
     Failed(Vec<FailedObject>),
