@@ -95,7 +95,7 @@ pub(crate) fn plan(args: &Get, source: &str) -> Result<Plan, Error> {
         region: own.region.as_deref(),
         profile: own.profile.as_deref(),
         no_sign_request: own.no_sign_request,
-        style: own.s3_style,
+        style: own.style(),
     };
     let Place { url, bucket, rest, in_path, signing } = Place::find(source, way)?;
     let bucket = Bucket {
@@ -146,7 +146,7 @@ pub(crate) fn send(args: &Get, plan: &mut Plan) -> Result<(), Error> {
         region: own.dest_region.as_deref().or(from.region.as_deref()),
         profile: own.dest_profile.as_deref().or(from.profile.as_deref()),
         no_sign_request: own.dest_no_sign_request,
-        style: from.s3_style,
+        style: from.style(),
     };
     let Place { url, bucket, mut rest, in_path, signing } = Place::find(output, way)?;
     if !rest.is_empty() && !rest.ends_with('/') {

@@ -39,7 +39,11 @@ pub(crate) struct S3Args {
         env = "WINDROW_S3_STYLE",
         value_enum
     )]
-    pub(crate) s3_style: S3Style,
+    s3_style: S3Style,
+
+    /// The same as --s3-style path
+    #[arg(long, conflicts_with = "s3_style", env = "WINDROW_FORCE_PATH_STYLE")]
+    force_path_style: bool,
 
     /// Fetch these keys of the bucket, one a line, without listing it; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "start_after", env = "WINDROW_KEYS")]
@@ -142,6 +146,11 @@ pub(crate) enum S3Style {
 }
 
 impl S3Args {
+    /// Where the bucket stands in URLs.
+    pub(crate) fn style(&self) -> S3Style {
+        if self.force_path_style { S3Style::Path } else { self.s3_style }
+    }
+
     /// Which objects are wanted.
     pub(crate) fn filter(&self) -> Result<Filter, Error> {
         let Sizes(least, most) = self.if_size.unwrap_or(Sizes(None, None));

@@ -105,7 +105,7 @@ fn boto3(url: &str, script: &str) -> String {
 fn send(place: &Place, url: &str, args: &[&str]) -> Windrow {
     let job = place.at("job");
     let call = windrow().args(["get", "s3://lake", "-o", "s3://out", "--endpoint-url", url]);
-    let call = call.arg("--job").arg(&job).dest(&job).args(args);
+    let call = call.arg("--job").arg(&job).dest(&job).arg("--force-path-style").args(args);
     call.env("AWS_ACCESS_KEY_ID", "key")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .env("AWS_EC2_METADATA_DISABLED", "true")
