@@ -23,7 +23,12 @@ fuzz_target!(|input: (u8, &[u8])| {
         _ => b"",
     };
     let object = Object { body: [magic, bytes].concat(), ..Object::default() };
-    let specs = ["resize=16,format=png", "resize=20x10,mode=crop", "resize=9,mode=fill,only-shrink", "verify"];
+    let specs = [
+        "resize=16,format=png",
+        "resize=20x10,mode=crop",
+        "resize=9,mode=fill,only-shrink",
+        "verify",
+    ];
     let chain = Chain::parse(&[specs[usize::from(choice / 8) % 4].to_owned()]).unwrap();
     LANE.with_borrow_mut(|lane| {
         let sized = Chain::parse(&["drop-if=width>0".to_owned()]).unwrap();
@@ -31,12 +36,15 @@ fuzz_target!(|input: (u8, &[u8])| {
         match chain.apply(object, lane) {
             Ok(Outcome::Keep(made)) if choice / 8 % 4 < 3 => {
                 // What was made is an image, and a whole one.
-                let again = Chain::parse(&["verify".to_owned(), "drop-if=width>16384".to_owned()]).unwrap();
+                let again =
+                    Chain::parse(&["verify".to_owned(), "drop-if=width>16384".to_owned()]).unwrap();
                 assert!(matches!(again.apply(made, lane), Ok(Outcome::Keep(_))));
             }
             Ok(_) => {}
             // A decoder's panic is caught and told, and is to be known all the same.
-            Err(failed) => assert_ne!(failed.failure.detail, "the transform panicked", "{failed:?}"),
+            Err(failed) => {
+                assert_ne!(failed.failure.detail, "the transform panicked", "{failed:?}")
+            }
         }
     });
 });
