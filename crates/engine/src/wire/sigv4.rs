@@ -398,6 +398,24 @@ mod tests {
     }
 
     #[test]
+    fn the_example_with_a_body() {
+        let act = Act {
+            method: "PUT",
+            payload: "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
+            headers: &[
+                ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+                ("date", "Fri, 24 May 2013 00:00:00 GMT"),
+            ],
+        };
+        let mut out = b"/test%24file.text".to_vec();
+        signer(&[], None).sign_at(&act, 0..17, THEN, &mut out);
+        let lines = String::from_utf8(out.split_off(17)).unwrap();
+        let signature = "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd";
+        assert!(lines.ends_with(&format!("Signature={signature}\r\n")), "{lines}");
+        assert!(lines.contains("x-amz-storage-class: REDUCED_REDUNDANCY\r\n"), "{lines}");
+    }
+
+    #[test]
     fn a_key_is_kept_until_the_day_or_the_credentials_change() {
         let signer = signer(&[], None);
         let first = signed(&signer, "/a");
