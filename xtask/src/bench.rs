@@ -6,6 +6,7 @@
 //! creating files right after a mass delete costs several times as much.
 
 mod auto;
+mod bucket;
 mod child;
 mod create;
 mod files;
@@ -16,7 +17,11 @@ mod packs;
 mod peers;
 mod rate;
 mod report;
+mod resize;
+mod s3;
 mod s3list;
+mod s3peers;
+mod s3put;
 mod shard;
 mod speed;
 mod throttle;
@@ -40,14 +45,18 @@ pub(crate) const CREATE_LOOP: &str = "create-loop";
 /// The subcommand that lists a bucket.
 pub(crate) const LIST_SERVER: &str = "list-server";
 
+/// The subcommand that answers what is put into a bucket.
+pub(crate) const PUT_SERVER: &str = "put-server";
+
 pub(crate) use create::run as create_loop;
 pub(crate) use listed::run as list_server;
+pub(crate) use s3put::run as put_server;
 pub(crate) use windrow::target_folder;
 
 type Measure = fn(&Bench) -> Result<Vec<Row>, String>;
 
 /// Rows in running order: those that make small files first, nothing is deleted before them.
-const ROWS: [(&str, Needs, Measure); 16] = [
+const ROWS: [(&str, Needs, Measure); 18] = [
     ("nginx", Needs { windrow: true, nginx: true, rest: false }, speed::nginx),
     ("files", Needs { windrow: true, nginx: true, rest: true }, files::files),
     ("ways", Needs { windrow: false, nginx: false, rest: true }, files::ways),
@@ -60,6 +69,8 @@ const ROWS: [(&str, Needs, Measure); 16] = [
     ("auto", Needs { windrow: true, nginx: false, rest: false }, auto::auto),
     ("lists", Needs { windrow: true, nginx: false, rest: false }, lists::lists),
     ("s3list", Needs { windrow: true, nginx: false, rest: false }, s3list::s3list),
+    ("s3", Needs { windrow: true, nginx: false, rest: false }, s3::s3),
+    ("resize", Needs { windrow: true, nginx: false, rest: false }, resize::resize),
     ("packs", Needs { windrow: true, nginx: false, rest: false }, packs::packs),
     ("cat", Needs { windrow: true, nginx: false, rest: false }, packs::cat),
     ("shard", Needs { windrow: true, nginx: false, rest: false }, shard::shard),
@@ -94,6 +105,14 @@ struct Counts {
     list_lines: usize,
     /// Keys of a bucket.
     s3list: usize,
+    /// Objects that are fetched from a server that only answers.
+    s3: usize,
+    /// Objects that are put.
+    s3put: usize,
+    /// Objects that every program fetches from a real server.
+    s3peers: usize,
+    /// Pictures.
+    resize: usize,
     /// Messages for windrow, and for those that take longer.
     shard: [usize; 2],
     packs: usize,
@@ -115,6 +134,10 @@ const FULL: Counts = Counts {
     list: 10_000_000,
     list_lines: 3_000_000,
     s3list: 1_000_000,
+    s3: 500_000,
+    s3put: 200_000,
+    s3peers: 5_000,
+    resize: 2_000,
     shard: [20_000_000, 1_000_000],
     packs: 2_000_000,
     cat: 10_000_000,
@@ -135,6 +158,10 @@ const QUICK: Counts = Counts {
     list: 200_000,
     list_lines: 200_000,
     s3list: 50_000,
+    s3: 50_000,
+    s3put: 20_000,
+    s3peers: 500,
+    resize: 100,
     shard: [1_000_000, 100_000],
     packs: 50_000,
     cat: 100_000,

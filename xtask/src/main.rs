@@ -36,8 +36,8 @@ cargo xtask COMMAND
         [--install] [--no-write]
                                   measure, print the table, write it into docs/BENCHMARKS.md;
                                   ROW is one of nginx files ways peers pipeline demo memory
-                                  rate throttle auto lists s3list packs cat shard
-                                  tls.
+                                  rate throttle auto lists s3list s3 resize packs
+                                  cat shard tls.
                                   --quick: small counts, one round, nothing written.
                                   --dir: where the measured output goes (a real file system;
                                   default a folder under the target directory).
@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         // Children of `bench`, so that their CPU time can be measured apart.
         Some(bench::CREATE_LOOP) => bench::create_loop(rest),
         Some(bench::LIST_SERVER) => bench::list_server(rest),
+        Some(bench::PUT_SERVER) => bench::put_server(rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())

@@ -36,6 +36,12 @@ impl Binaries {
     pub(crate) fn xtask(&self) -> Command {
         Command::new(&self.xtask)
     }
+
+    /// One of this crate's examples, built now: what few rows need, and what takes long to build.
+    pub(crate) fn example(&self, name: &str) -> Result<Command, String> {
+        check(cargo(&["build", "--release", "--locked", "-p", "xtask", "--example", name]))?;
+        Ok(Command::new(target_folder()?.join("release/examples").join(name)))
+    }
 }
 
 /// Where cargo builds to.
@@ -81,10 +87,15 @@ impl Get<'_> {
         get.arg("get").arg(self.url).arg("-o").arg(self.destination).args(self.args);
         get.args(["--progress", "none"]);
         let usage = measure(get, self.core, limit, scratch)?;
-        let path = self.destination.join(".windrow/summary.json");
-        let text = std::fs::read_to_string(path).map_err(|why| format!("summary.json: {why}"))?;
-        got(&text, &usage, self.objects)
+        summary(self.destination, &usage, self.objects)
     }
+}
+
+/// What a run cost whose state is in `folder`, after a look at its sums.
+pub(crate) fn summary(folder: &Path, usage: &Usage, objects: usize) -> Result<Got, String> {
+    let path = folder.join(".windrow/summary.json");
+    let text = std::fs::read_to_string(path).map_err(|why| format!("summary.json: {why}"))?;
+    got(&text, usage, objects)
 }
 
 fn got(summary: &str, usage: &Usage, objects: usize) -> Result<Got, String> {
