@@ -85,7 +85,7 @@ fn bitmap(seed: u64) -> Vec<u8> {
             [turn.cos() / length, turn.sin() / length, random() * 6.3, height]
         })
         .collect();
-    let tint = [random() * 60.0, random() * 60.0, random() * 60.0];
+    let turn = random() * std::f32::consts::TAU;
     for y in 0..HEIGHT {
         for x in 0..WIDTH {
             let (x, y) = (x as f32, y as f32);
@@ -94,9 +94,10 @@ fn bitmap(seed: u64) -> Vec<u8> {
             };
             let light: f32 = 90.0 + waves.iter().map(wave).sum::<f32>();
             let noise = (random() - 0.5) * 24.0;
+            let hue = (x * 0.011 + y * 0.017 + turn).sin() * 40.0 + (random() - 0.5) * 8.0;
             // A conversion of floats keeps within the bounds of a byte.
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-            out.extend(tint.map(|tint| (light + tint + noise) as u8));
+            out.extend([hue, 0.0, -hue].map(|hue| (light + hue + noise) as u8));
         }
     }
     out

@@ -45,12 +45,8 @@ pub(crate) const CREATE_LOOP: &str = "create-loop";
 /// The subcommand that lists a bucket.
 pub(crate) const LIST_SERVER: &str = "list-server";
 
-/// The subcommand that answers what is put into a bucket.
-pub(crate) const PUT_SERVER: &str = "put-server";
-
 pub(crate) use create::run as create_loop;
 pub(crate) use listed::run as list_server;
-pub(crate) use s3put::run as put_server;
 pub(crate) use windrow::target_folder;
 
 type Measure = fn(&Bench) -> Result<Vec<Row>, String>;

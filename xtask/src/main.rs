@@ -72,7 +72,6 @@ fn main() -> ExitCode {
         // Children of `bench`, so that their CPU time can be measured apart.
         Some(bench::CREATE_LOOP) => bench::create_loop(rest),
         Some(bench::LIST_SERVER) => bench::list_server(rest),
-        Some(bench::PUT_SERVER) => bench::put_server(rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())

@@ -141,7 +141,7 @@ impl Run<'_> {
         let server = Server::printing_url(serve)?;
         let mut list = String::new();
         for nth in 0..self.images {
-            writeln!(list, "{}/image-{nth:05}.jpg", server.url).ok();
+            writeln!(list, "{}/get/image-{nth:05}.jpg", server.url).ok();
         }
         let urls = self.bench.fresh("urls.txt");
         std::fs::write(&urls, list).map_err(|why| format!("list: {why}"))?;
