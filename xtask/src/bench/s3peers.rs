@@ -143,21 +143,31 @@ pub(crate) fn peers(bench: &Bench) -> Result<Vec<Row>, String> {
         std::fs::create_dir(&path).map_err(|why| format!("bench folder: {why}"))?;
         Ok::<_, String>(path)
     };
-    let mut figures = vec![Vec::new(); tools.len()];
+    // Microseconds, and those in windrow's of the same round.
+    let mut figures = vec![(Vec::new(), Vec::new()); tools.len()];
     let mut copies: [Vec<f64>; 3] = [const { Vec::new() }; 3];
     for round in 0..bench.rounds {
-        for (tool, figures) in tools.iter().zip(&mut figures) {
+        let mut own = None;
+        for (tool, (all, ratios)) in tools.iter().zip(&mut figures) {
             let to = place(&format!("{tool:?}-{round}"))?;
-            let us = tool.fetch(&run, &to)?;
-            run.all_there(tool.shown(), &to)?;
-            println!("  {}: {us:.1} us", tool.shown());
+            let us = tool.fetch(&run, &to);
+            match us.and_then(|us| run.all_there(tool.shown(), &to).map(|()| us)) {
+                Ok(us) => {
+                    println!("  {}: {us:.1} us", tool.shown());
+                    all.push(us);
+                    ratios.push(us / *own.get_or_insert(us));
+                }
+                Err(why) if *tool == Tool::Windrow => return Err(why),
+                // That another program does not work here is no reason to have no row.
+                Err(why) => println!("  note: {why}"),
+            }
             super::remove(&to);
-            figures.push(us);
         }
         let [own, through, inside] = &mut copies;
         let copied = |bucket: &str, copy: &mut dyn FnMut(&str) -> Result<f64, String>| {
-            let path = buckets.bucket(bucket)?;
-            let us = copy(&format!("s3://{bucket}/"))?;
+            let name = format!("{bucket}-{round}");
+            let path = buckets.bucket(&name)?;
+            let us = copy(&format!("s3://{name}/"))?;
             run.all_there(bucket, &path)?;
             println!("  {bucket}: {us:.1} us");
             super::remove(&path);
@@ -167,33 +177,33 @@ pub(crate) fn peers(bench: &Bench) -> Result<Vec<Row>, String> {
         own.push(copied("by-windrow", &mut |to| run.windrow(to, &job, &[]))?);
         super::remove(&job);
         if tools.contains(&Tool::S5cmd) {
+            let noted = |us: Result<f64, String>| us.map_err(|why| println!("  note: {why}")).ok();
             let files = place(&format!("files-{round}"))?;
             let name = files.to_string_lossy();
-            through.push(copied("by-s5cmd-files", &mut |to| {
+            through.extend(noted(copied("by-s5cmd-files", &mut |to| {
                 let down = Tool::S5cmd.fetch(&run, &files)?;
                 Ok(down + run.cost(&mut s5cmd(&run, &["cp", &format!("{name}/"), to])?)?)
-            })?);
+            })));
             super::remove(&files);
-            inside.push(copied("by-s5cmd-server", &mut |to| {
+            inside.extend(noted(copied("by-s5cmd-server", &mut |to| {
                 run.cost(&mut s5cmd(&run, &["cp", "s3://bench/*", to])?)
-            })?);
+            })));
         }
     }
     let mut rows = Vec::new();
     let ratio = |theirs: &[f64], ours: &[f64]| {
         ours.iter().zip(theirs).map(|(ours, theirs)| theirs / ours).collect::<Vec<_>>()
     };
-    let own = figures.first().cloned().unwrap_or_default();
-    for (tool, figures) in tools.iter().zip(&figures) {
+    for (tool, (us, ratios)) in tools.iter().zip(figures).filter(|(_, (us, _))| !us.is_empty()) {
         let what = format!(
             "{objects} objects of 100 bytes from s3s-fs to files on {kind}, 1 core, start included, \
              {}: CPU per object",
             tool.shown()
         );
-        rows.push(row(&what, figures.clone(), "us", None));
+        rows.push(row(&what, us, "us", None));
         if *tool != Tool::Windrow {
             let target = (*tool == Tool::S5cmd).then_some(Target::Least(20.0));
-            rows.push(row("the same, in CPU of windrow's", ratio(figures, &own), "x", target));
+            rows.push(row("the same, in CPU of windrow's", ratios, "x", target));
         }
     }
     let [own, through, inside] = copies;

@@ -1,5 +1,7 @@
 //! What putting an object into a bucket costs, against a server that only says yes.
 
+use std::process::Command;
+
 use super::Bench;
 use super::bucket::Call;
 use super::child::{CLIENT_CORE, Server};
@@ -11,7 +13,7 @@ use super::windrow::serve;
 pub(crate) fn put(bench: &Bench) -> Result<Vec<Row>, String> {
     let objects = bench.counts.s3put;
     let source = serve(&bench.binaries, objects)?;
-    let yes = Server::printing_url(bench.binaries.example("put_server")?)?;
+    let yes = Server::printing_url(Command::new(bench.binaries.example("put_server")?))?;
     let scratch = bench.fresh_folder("out")?;
     let get = |output: Option<&str>, args: &[&str]| {
         let job = bench.fresh("s3put");
