@@ -161,6 +161,10 @@ fn tell(summary: &Summary, failures: &str) {
 fn plan(args: &Get) -> Result<Plan, Error> {
     let mut plan = match &args.source[..] {
         [bucket] if bucket.starts_with("s3://") => s3::plan(args, bucket)?,
+        _ if args.s3.inventory.is_some() => {
+            return Err(Error::usage("--inventory", "only a bucket has one")
+                .hint("SOURCE is s3://BUCKET or s3://BUCKET/PREFIX then"));
+        }
         _ if !args.s3.filter()?.is_empty() => {
             return Err(Error::usage(
                 "--include, --exclude, --if-size, --newer-than, --older-than",

@@ -12,6 +12,7 @@ use windrow_engine::Plan;
 use windrow_engine::pipeline::{NamesFrom, Remote, Server, Signing, Source};
 use windrow_engine::source::Api;
 use windrow_engine::source::bucket::Bucket;
+use windrow_engine::source::inventory::{Inventory, Whereabouts};
 use windrow_engine::wire::sigv4::{Credentials, Identity};
 use windrow_model::Error;
 use windrow_model::limits::LISTING_WIDTH;
@@ -29,6 +30,8 @@ const REGION: &str = "us-east-1";
 /// Where a bucket is, and how requests to it are signed.
 struct Place {
     url: Url,
+    /// The service, without the bucket.
+    service: Url,
     bucket: String,
     /// What stands behind the bucket.
     rest: String,
@@ -49,8 +52,7 @@ impl Place {
     fn find(address: &str, way: Way<'_>) -> Result<Self, Error> {
         let rest = address.strip_prefix("s3://").unwrap_or(address);
         let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        if name.is_empty() || !name.bytes().all(plain) {
+        if !is_bucket(name) {
             return Err(Error::usage(address, "not a bucket")
                 .hint("s3://BUCKET or s3://BUCKET/PREFIX, as in s3://photos/2024/"));
         }
@@ -76,15 +78,23 @@ impl Place {
             (S3Style::Virtual, Some((scheme, host))) => format!("{scheme}://{name}.{host}"),
             _ => base.clone(),
         };
-        let url = Url::parse(&address).map_err(|why| {
-            Error::usage(format!("{flag} {base}"), "not the address of a service")
-                .why(why)
-                .hint("as in http://localhost:9000")
-        })?;
+        let parse = |address: &str| {
+            Url::parse(address).map_err(|why| {
+                Error::usage(format!("{flag} {base}"), "not the address of a service")
+                    .why(why)
+                    .hint("as in http://localhost:9000")
+            })
+        };
+        let (url, service) = (parse(&address)?, parse(&base)?);
         let signing = identity.map(|identity| Signing { identity, region });
         let in_path = style == S3Style::Path;
-        Ok(Self { url, bucket: name.to_owned(), rest: rest.to_owned(), in_path, signing })
+        Ok(Self { url, service, bucket: name.to_owned(), rest: rest.to_owned(), in_path, signing })
     }
+}
+
+fn is_bucket(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    !name.is_empty() && name.bytes().all(plain)
 }
 
 /// A plan for a bucket.
@@ -97,7 +107,7 @@ pub(crate) fn plan(args: &Get, source: &str) -> Result<Plan, Error> {
         no_sign_request: own.no_sign_request,
         style: own.style(),
     };
-    let Place { url, bucket, rest, in_path, signing } = Place::find(source, way)?;
+    let Place { url, service, bucket, rest, in_path, signing } = Place::find(source, way)?;
     let bucket = Bucket {
         name: bucket,
         prefix: rest,
@@ -108,18 +118,33 @@ pub(crate) fn plan(args: &Get, source: &str) -> Result<Plan, Error> {
         filter: own.filter()?,
     };
     let api = Api { get_path: format!("{}/{{+name}}", bucket.base()), ..Api::default() };
-    let server = Server {
-        url,
-        api,
-        names: own.keys.clone().map_or(NamesFrom::Listing, NamesFrom::Keys),
-        bucket: Some(bucket),
-        signing,
+    let names = match (&own.keys, &own.inventory) {
+        (Some(keys), _) => NamesFrom::Keys(keys.clone()),
+        (None, Some(manifest)) => {
+            NamesFrom::Inventory(Inventory { manifest: whereabouts(manifest)?, service })
+        }
+        (None, None) => NamesFrom::Listing,
     };
+    let server = Server { url, api, names, bucket: Some(bucket), signing };
     let mut plan = Plan::new(Source::Server(Box::new(server)), &args.output, args.format.into());
     if own.request_payer {
         plan.headers.push(("x-amz-request-payer".to_owned(), "requester".to_owned()));
     }
     Ok(plan)
+}
+
+/// Where the manifest of an inventory is.
+fn whereabouts(text: &str) -> Result<Whereabouts, Error> {
+    let Some(rest) = text.strip_prefix("s3://") else {
+        return Ok(Whereabouts::File(text.into()));
+    };
+    match rest.split_once('/') {
+        Some((bucket, key)) if is_bucket(bucket) && !key.is_empty() => {
+            Ok(Whereabouts::Object { bucket: bucket.to_owned(), key: key.to_owned() })
+        }
+        _ => Err(Error::usage(format!("--inventory {text}"), "not the address of a manifest")
+            .hint("a file, or s3://BUCKET/.../manifest.json")),
+    }
 }
 
 /// Sends what a plan fetches to a bucket, where `-o` names one.
@@ -148,7 +173,7 @@ pub(crate) fn send(args: &Get, plan: &mut Plan) -> Result<(), Error> {
         no_sign_request: own.dest_no_sign_request,
         style: from.style(),
     };
-    let Place { url, bucket, mut rest, in_path, signing } = Place::find(output, way)?;
+    let Place { url, bucket, mut rest, in_path, signing, .. } = Place::find(output, way)?;
     if !rest.is_empty() && !rest.ends_with('/') {
         rest.push('/');
     }

@@ -747,3 +747,21 @@ pub const BUCKET_PAGE_BYTES: usize = 8 << 20;
 
 /// Patterns of `--include`, and of `--exclude`, at most.
 pub const FILTER_GLOBS: usize = 1000;
+
+/// Bytes of the manifest of an inventory, at most; each of its files takes about 250.
+pub const INVENTORY_MANIFEST_BYTES: usize = BUCKET_PAGE_BYTES;
+
+/// Bytes of a file of an inventory that are asked for at once.
+pub const INVENTORY_PIECE_BYTES: u64 = 4 << 20;
+
+/// Objects of an inventory that make a page; it may have up to as many more, where a filter left some out.
+pub const INVENTORY_PAGE_OBJECTS: usize = 1000;
+
+/// Rows of an inventory that are looked at for one page, at most.
+pub const INVENTORY_PAGE_ROWS: u64 = 100_000;
+
+/// Bytes of one row of an inventory in CSV, at most.
+pub const INVENTORY_ROW_BYTES: usize = 64 << 10;
+
+/// Columns of an inventory in CSV, at most.
+pub const INVENTORY_COLUMNS: usize = 256;

@@ -49,6 +49,16 @@ pub(crate) struct S3Args {
     #[arg(long, value_name = "FILE", conflicts_with = "start_after", env = "WINDROW_KEYS")]
     pub(crate) keys: Option<PathBuf>,
 
+    /// Fetch what an inventory of the bucket names, without listing it: its manifest.json, a file or
+    /// s3://BUCKET/KEY; the filters below go by its columns
+    #[arg(
+        long,
+        value_name = "MANIFEST",
+        conflicts_with_all = ["keys", "start_after"],
+        env = "WINDROW_INVENTORY"
+    )]
+    pub(crate) inventory: Option<String>,
+
     /// Only keys behind this one, in the order of their bytes
     #[arg(long, value_name = "KEY", env = "WINDROW_START_AFTER")]
     pub(crate) start_after: Option<String>,

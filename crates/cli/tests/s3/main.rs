@@ -10,6 +10,7 @@ mod sign;
 
 mod buckets;
 mod fetched;
+mod inventory;
 mod listing;
 mod moto;
 mod pipeline;

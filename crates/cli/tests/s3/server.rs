@@ -195,6 +195,11 @@ impl Server {
         std::fs::write(path, body).expect("a file");
     }
 
+    /// Removes an object.
+    pub(crate) fn remove(&self, key: &str) {
+        std::fs::remove_file(self.folder.path().join(BUCKET).join(key)).expect("an object");
+    }
+
     /// Removes an object as soon as the bucket was listed.
     pub(crate) fn remove_when_listed(&self, key: &str) {
         *locked(&self.shared.goes) = Some((self.folder.path().join(BUCKET).join(key), None));

@@ -4,7 +4,7 @@ use super::body::Bodies;
 use super::feed;
 use super::flights::Flights;
 use super::gathering::Gathering;
-use super::plan::{Plan, Source};
+use super::plan::{NamesFrom, Plan, Source};
 use super::record::{CoreBook, Record};
 use super::roster::Roster;
 use super::site::{Origins, Sites};
@@ -14,8 +14,9 @@ use super::worker::{Route, Worker};
 use crate::content::coding::Kept;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::{Access, Board, ByteRate, ClockOffset, Hedge, Key, NamedBy, Rate};
+use crate::schedule::{Access, Board, ByteRate, ClockOffset, Hedge, Key, NamedBy, Origin, Rate};
 use crate::sink::{Destination, Format, Seat, Sinks};
+use crate::source::inventory::Inventory;
 use crate::transform::Pool;
 use crate::wire::{Link, LinkOptions, Network, NoConnection, ReadBuffer, Watchdog};
 use async_channel::{Receiver, Sender};
@@ -84,7 +85,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let over = Rc::new(Notify::new());
     let mut sites = Sites::new(&plan, Arc::clone(&origins), network)?;
     let seed = plan.seed ^ (index as u64).rotate_left(32);
-    let mut lister = None;
+    let (mut lister, mut library) = (None, None);
     let board = match &plan.source {
         Source::List(_) => Board::many(plan.retry, seed),
         Source::Server(server) => {
@@ -99,6 +100,18 @@ async fn work(parts: Parts) -> Result<Done, Error> {
                 template: here.template.clone(),
                 origin: Arc::clone(&origin),
             });
+            if let NamesFrom::Inventory(Inventory { service, .. }) = &server.names
+                && service.origin != server.url.origin
+            {
+                let there = Key { origin: service.origin.clone(), named_by: NamedBy::Source };
+                let there = sites.here(&there);
+                library = Some(feed::Lister {
+                    target: there.target,
+                    template: there.template,
+                    // It has nothing to do with how the objects' server is.
+                    origin: Arc::new(Origin::new(Instant::now(), seed)),
+                });
+            }
             let access = Access::new(origin, Instant::now());
             Board::single(plan.retry, key, access, here, seed)
         }
@@ -182,7 +195,8 @@ async fn work(parts: Parts) -> Result<Done, Error> {
     let pacer = spawn_local(pace(Rc::clone(&worker), paced));
     let taker = spawn_local(take_work(Rc::clone(&worker), stir));
     let reader = source.map(|queue| {
-        spawn_local(feed::list(feed::Feed { plan, record, sinks, lister, queue, report, control }))
+        let feed = feed::Feed { plan, record, sinks, lister, library, queue, report, control };
+        spawn_local(feed::list(feed))
     });
 
     loop {

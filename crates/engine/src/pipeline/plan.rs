@@ -9,6 +9,7 @@ use crate::shard::Division;
 use crate::sink::{Format, ShardSize};
 use crate::source::Api;
 use crate::source::bucket::Bucket;
+use crate::source::inventory::Inventory;
 use crate::source::list::ListSpec;
 use crate::transform::{Chain, PoolOptions};
 use crate::wire::sigv4::Identity;
@@ -159,6 +160,8 @@ pub enum NamesFrom {
     Failed(PathBuf),
     /// A file of keys, one a line.
     Keys(PathBuf),
+    /// An inventory of the bucket.
+    Inventory(Inventory),
 }
 
 /// How requests to an S3 service are signed.

@@ -9,12 +9,13 @@ use crate::report::Before;
 use crate::shard::Division;
 use crate::sink::{Book, Destination, Format, PackRecord, RunFile, Sinks, tidy};
 use crate::source::Pattern;
+use crate::source::inventory::Whereabouts;
 use crate::transform::Chain;
 use roaring::RoaringTreemap;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 use windrow_model::percent::{self, Keep};
@@ -162,6 +163,11 @@ impl Record {
             None => (String::new(), String::new(), Keep::UNRESERVED),
         };
         Pattern { before, behind, keep }
+    }
+
+    /// The directory for what has no name yet.
+    pub(super) fn work(&self) -> PathBuf {
+        self.dest.path().join(".windrow/open")
     }
 
     /// The destination's directories.
@@ -413,6 +419,13 @@ fn run_file(plan: &Plan) -> RunFile {
                 ("start-after", after.unwrap_or_default()),
                 ("keys", keys),
             ];
+            if let NamesFrom::Inventory(inventory) = &server.names {
+                let manifest = match &inventory.manifest {
+                    Whereabouts::File(path) => shown_path(path),
+                    object @ Whereabouts::Object { .. } => object.to_string(),
+                };
+                details.push(("inventory", manifest));
+            }
             if let Some(filter) = server.bucket.as_ref().map(|bucket| &bucket.filter)
                 && !filter.is_empty()
             {

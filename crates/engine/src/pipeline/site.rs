@@ -122,6 +122,11 @@ impl Sites {
 
     /// What is needed of a server.
     pub(super) fn make(&mut self, key: &Key) -> (Arc<Origin>, Here) {
+        (self.origins.of(&key.origin, Instant::now()), self.here(key))
+    }
+
+    /// What one core needs of a server, apart from what all share.
+    pub(super) fn here(&self, key: &Key) -> Here {
         let authority = key.origin.authority();
         let trust = match key.named_by {
             NamedBy::Source => Trust::User,
@@ -142,7 +147,7 @@ impl Sites {
                 None => made,
             }
         };
-        let here = Here {
+        Here {
             // What is the user's is for servers that the user named.
             template: made(if key.named_by == NamedBy::Source { Own::Sent } else { Own::Kept }),
             bare: made(Own::Kept),
@@ -155,8 +160,7 @@ impl Sites {
             },
             private: false,
             idle: Vec::new(),
-        };
-        (self.origins.of(&key.origin, Instant::now()), here)
+        }
     }
 
     /// What signs requests to the server that the user named.

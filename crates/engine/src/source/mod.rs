@@ -5,6 +5,7 @@
 
 pub mod bucket;
 mod failed;
+pub mod inventory;
 pub mod keys;
 pub mod list;
 pub mod listing;

@@ -4,6 +4,7 @@
 //! goes on where the listing was left.
 
 mod bucket;
+mod inventory;
 mod list;
 mod server;
 
@@ -21,6 +22,7 @@ use crate::wire::Target;
 use crate::wire::h1::Template;
 use async_channel::Sender;
 use bucket::BucketReader;
+use inventory::InventoryReader;
 use list::{FailedReader, KeyReader, ListReader};
 use rustix::io::Errno;
 use server::{Askers, ServerReader};
@@ -37,6 +39,8 @@ pub(super) struct Feed {
     pub(super) sinks: Sinks,
     /// For a source that is a server.
     pub(super) lister: Option<Lister>,
+    /// For an inventory that is at another server than its objects.
+    pub(super) library: Option<Lister>,
     pub(super) queue: Sender<Lease>,
     pub(super) report: Arc<Report>,
     pub(super) control: Arc<Control>,
@@ -58,6 +62,7 @@ enum Reader {
     Bucket(Box<BucketReader>),
     Failed(Box<FailedReader>),
     Keys(Box<KeyReader>),
+    Inventory(Box<InventoryReader>),
     List(Box<ListReader>),
 }
 
@@ -69,6 +74,7 @@ impl Reader {
             Self::Bucket(reader) => reader.enter(marker),
             Self::Failed(reader) => reader.enter(marker)?,
             Self::Keys(reader) => reader.enter(marker)?,
+            Self::Inventory(reader) => reader.enter(marker).await?,
             Self::List(reader) => reader.enter(marker).await?,
         }
         Ok(())
@@ -81,7 +87,17 @@ impl Reader {
             Self::Bucket(reader) => reader.read().await,
             Self::Failed(reader) => reader.read(),
             Self::Keys(reader) => reader.read(),
+            Self::Inventory(reader) => reader.read().await,
             Self::List(reader) => reader.read().await,
+        }
+    }
+
+    /// Objects that filters left out since the last call.
+    fn take_left_out(&mut self) -> u64 {
+        match self {
+            Self::Bucket(reader) => reader.take_left_out(),
+            Self::Inventory(reader) => reader.take_left_out(),
+            _ => 0,
         }
     }
 }
@@ -320,6 +336,13 @@ impl Feed {
             }
             (Source::Server(server), Some(lister)) => match (&server.names, &server.bucket) {
                 (NamesFrom::Keys(path), _) => Reader::Keys(Box::new(KeyReader::new(path))),
+                (NamesFrom::Inventory(inventory), bucket) => {
+                    let library = self.library.as_ref().unwrap_or(lister);
+                    let askers = Askers::new(plan, server, library, control);
+                    let bucket = bucket.clone().unwrap_or_default();
+                    let reader = InventoryReader::new(inventory, &bucket, &askers, &self.record);
+                    Reader::Inventory(Box::new(reader))
+                }
                 (NamesFrom::Failed(path), _) => {
                     let reader = FailedReader::new(path, self.record.pattern());
                     Reader::Failed(Box::new(reader))
@@ -342,15 +365,11 @@ impl Feed {
 
     /// Reads pages from `place` to the end, and says what was left out.
     async fn pages(&self, reader: &mut Reader, place: Place) -> Result<(), Error> {
-        if let Reader::Bucket(reader) = reader {
-            reader.take_left_out();
-        }
+        reader.take_left_out();
         let read = self.all_pages(reader, place).await;
-        if let Reader::Bucket(reader) = reader {
-            let objects = reader.take_left_out();
-            if objects > 0 {
-                self.report.note(format!("{objects} objects were left out by filters"));
-            }
+        let objects = reader.take_left_out();
+        if objects > 0 {
+            self.report.note(format!("{objects} objects were left out by filters"));
         }
         read
     }

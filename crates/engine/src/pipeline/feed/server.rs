@@ -6,14 +6,17 @@ use crate::rt::{Control, TICK};
 use crate::schedule::{Fault, Origin, Probe, RetryPolicy};
 use crate::source::bucket;
 use crate::source::{Listing, ListingError};
+use crate::wire::fetch::Ask;
 use crate::wire::h1::Template;
+use crate::wire::sigv4::Act;
 use crate::wire::{Client, Fetched, Target};
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use windrow_model::limits::{BUCKET_PAGE_BYTES, PAGE_BYTES};
-use windrow_model::{Error, Failure, FailureClass};
+use windrow_model::{Error, Failure, FailureClass, url};
 
 /// Asks for pages, one after the other, on a connection of its own.
 pub(super) struct Asker {
@@ -22,8 +25,19 @@ pub(super) struct Asker {
     control: Arc<Control>,
     origin: Arc<Origin>,
     client: Client,
+    /// Whom it asks.
+    at: url::Origin,
     /// Times that the server asked for fewer requests, of all askers.
     slow: Rc<Cell<usize>>,
+}
+
+/// A file that is asked for, and no page.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted<'a> {
+    /// It, for people.
+    pub(super) shown: &'a str,
+    /// Only these bytes, of so many.
+    pub(super) part: Option<(Range<u64>, u64)>,
 }
 
 /// What askers are made of.
@@ -74,6 +88,7 @@ impl Askers {
             control: Arc::clone(&self.control),
             origin: Arc::clone(&self.origin),
             client,
+            at: self.target.origin().clone(),
             slow: Rc::clone(&self.slow),
         }
     }
@@ -118,28 +133,67 @@ impl Asker {
         first: bool,
         mut accept: impl FnMut(&[u8]) -> Result<T, ListingError>,
     ) -> Result<T, Error> {
+        self.ask(path, None, first, |fetched| accept(&fetched.body)).await
+    }
+
+    /// The bytes of a file, in the same way.
+    pub(super) async fn file(
+        &mut self,
+        path: &[u8],
+        wanted: Wanted<'_>,
+        first: bool,
+    ) -> Result<Vec<u8>, Error> {
+        let take = |fetched: &Fetched| {
+            let body = fetched.body.clone();
+            let Some((part, whole)) = &wanted.part else { return Ok(body) };
+            let len = body.len() as u64;
+            let fits = match fetched.status {
+                206 => len == part.end - part.start,
+                // All of it, where a part was asked for.
+                _ => part.start == 0 && len == *whole,
+            };
+            let why = || ListingError::Shape(format!("{len} bytes that were not asked for"));
+            if fits { Ok(body) } else { Err(why()) }
+        };
+        self.ask(path, Some(&wanted), first, take).await
+    }
+
+    async fn ask<T>(
+        &mut self,
+        path: &[u8],
+        wanted: Option<&Wanted<'_>>,
+        first: bool,
+        mut accept: impl FnMut(&Fetched) -> Result<T, ListingError>,
+    ) -> Result<T, Error> {
+        let part = wanted.and_then(|wanted| wanted.part.as_ref());
+        let range = part.map(|(part, _)| format!("bytes={}-{}", part.start, part.end - 1));
+        let line = range.as_deref().map(|range| ("Range", range));
+        let lines = line.as_slice();
         let mut began = Instant::now();
         let mut attempts = 0;
         loop {
             let trial = self.wait_for_origin(first).await;
             let sent = Instant::now();
-            let answer = self.client.get(path).await;
+            let ask = Ask { act: Act::GET, path, lines, body: None };
+            let answer = self.client.send(&ask).await;
             let now = Instant::now();
             let failure = match answer {
-                Ok(fetched) => match Failure::of_status(fetched.status) {
+                Ok(fetched) => match failure_of(fetched.status, line.is_some()) {
                     None => {
                         if trial {
                             self.origin.probe_answered(sent, now, &Probe::Trial);
                         }
-                        match accept(&fetched.body) {
+                        match accept(&fetched) {
                             Ok(page) => return Ok(page),
-                            Err(error) => return Err(self.not_a_listing(path, &fetched, &error)),
+                            Err(error) => {
+                                return Err(self.not_a_listing(path, &fetched, &error, wanted));
+                            }
                         }
                     }
                     // Signed by a clock that was wrong: once more, by the server's.
                     Some(_) if self.is_clock(&fetched, sent) => continue,
                     Some(failure) if !failure.retry() => {
-                        return Err(self.refused(path, &fetched, failure, first));
+                        return Err(self.refused(path, &fetched, failure, first, wanted));
                     }
                     Some(failure) => {
                         if matches!(failure.status, 429 | 503) {
@@ -155,7 +209,7 @@ impl Asker {
                 Err(failure)
                     if !failure.retry() || (first && failure.class == FailureClass::Connect) =>
                 {
-                    return Err(self.unreachable(path, failure));
+                    return Err(self.unreachable(path, failure, wanted));
                 }
                 Err(failure) => failure,
             };
@@ -168,14 +222,14 @@ impl Asker {
             let random = random.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let wait = self.retry.wait(attempts, began.elapsed(), random);
             if wait.is_none() && (first || !self.is_outage(sent, now, failure).await) {
-                return Err(self.unreachable(path, failure));
+                return Err(self.unreachable(path, failure, wanted));
             }
             if wait.is_none() {
                 (attempts, began) = (0, Instant::now());
             }
             tokio::time::sleep(wait.unwrap_or_default()).await;
             if self.control.stopping() {
-                return Err(self.unreachable(path, failure));
+                return Err(self.unreachable(path, failure, wanted));
             }
         }
     }
@@ -223,7 +277,10 @@ impl Asker {
     }
 
     /// The address for people, without the query of `--list-path`: it may be signed.
-    fn shown(&self, path: &[u8]) -> String {
+    fn shown(&self, path: &[u8], wanted: Option<&Wanted<'_>>) -> String {
+        if let Some(wanted) = wanted {
+            return format!("{} at {}", wanted.shown, self.at);
+        }
         if let Some(shown) = shown_bucket(&self.server) {
             return shown;
         }
@@ -235,8 +292,8 @@ impl Asker {
         format!("{}{path}", self.server.url.origin)
     }
 
-    fn unreachable(&self, path: &[u8], failure: Failure) -> Error {
-        let error = Error::environment(self.shown(path), "cannot read the listing").why(failure);
+    fn unreachable(&self, path: &[u8], failure: Failure, wanted: Option<&Wanted<'_>>) -> Error {
+        let error = Error::environment(self.shown(path, wanted), what(wanted)).why(failure);
         match failure.class {
             FailureClass::Connect => {
                 error.hint("is the server running, and on this port? `windrow serve` starts one")
@@ -246,10 +303,18 @@ impl Asker {
     }
 
     /// The server answered, but with a status that no other attempt will change.
-    fn refused(&self, path: &[u8], fetched: &Fetched, failure: Failure, first: bool) -> Error {
-        let error = Error::usage(self.shown(path), "cannot read the listing");
+    fn refused(
+        &self,
+        path: &[u8],
+        fetched: &Fetched,
+        failure: Failure,
+        first: bool,
+        wanted: Option<&Wanted<'_>>,
+    ) -> Error {
+        let error = Error::usage(self.shown(path, wanted), what(wanted));
         if self.server.bucket.is_some() {
-            return by_bucket(error, fetched, failure);
+            let right = if wanted.is_some() { "s3:GetObject" } else { "s3:ListBucket" };
+            return by_bucket(error, fetched, failure, right);
         }
         let error = error.why(failure);
         let error = match (failure.class, &fetched.location) {
@@ -274,9 +339,19 @@ impl Asker {
     }
 
     /// The server answered with something that is no page.
-    fn not_a_listing(&self, path: &[u8], fetched: &Fetched, error: &ListingError) -> Error {
+    fn not_a_listing(
+        &self,
+        path: &[u8],
+        fetched: &Fetched,
+        error: &ListingError,
+        wanted: Option<&Wanted<'_>>,
+    ) -> Error {
+        let shown = self.shown(path, wanted);
+        if wanted.is_some() {
+            return Error::environment(shown, what(wanted)).why(error);
+        }
         if self.server.bucket.is_some() {
-            return not_of_a_bucket(self.shown(path), error);
+            return not_of_a_bucket(shown, error);
         }
         let begin = String::from_utf8_lossy(&fetched.body[..fetched.body.len().min(30)]);
         let kind = fetched.content_type.as_deref().unwrap_or("no content type");
@@ -297,8 +372,21 @@ impl Asker {
                 begin.escape_debug()
             )
         };
-        Error::usage(self.shown(path), "not a listing").why(error).hint(hint)
+        Error::usage(shown, "not a listing").why(error).hint(hint)
     }
+}
+
+/// What could not be done.
+fn what(wanted: Option<&Wanted<'_>>) -> &'static str {
+    match wanted {
+        None => "cannot read the listing",
+        Some(_) => "cannot read the inventory",
+    }
+}
+
+/// What a status comes to; where a part was asked for, it may come.
+fn failure_of(status: u16, part: bool) -> Option<Failure> {
+    Failure::of_status(status).filter(|_| !(part && status == 206))
 }
 
 /// A bucket for people.
@@ -319,7 +407,7 @@ pub(super) fn not_of_a_bucket(shown: String, why: &ListingError) -> Error {
 }
 
 /// What a bucket's answer says that is no page.
-fn by_bucket(error: Error, fetched: &Fetched, failure: Failure) -> Error {
+fn by_bucket(error: Error, fetched: &Fetched, failure: Failure, right: &str) -> Error {
     let Some(refusal) = bucket::refusal(&fetched.body) else { return error.why(failure) };
     let said: String = refusal.message.chars().take(200).collect();
     let region = refusal.region.or_else(|| fetched.region.clone());
@@ -334,7 +422,7 @@ fn by_bucket(error: Error, fetched: &Fetched, failure: Failure) -> Error {
         }
         "RequestTimeTooSkewed" => error.hint("the clock of this machine is wrong"),
         "AccessDenied" => {
-            error.hint("s3:ListBucket is wanted; a public bucket is read with --no-sign-request")
+            error.hint(format!("{right} is wanted; a public bucket is read with --no-sign-request"))
         }
         _ => match region {
             Some(region) => error.hint(format!("--region {}", region.escape_debug())),

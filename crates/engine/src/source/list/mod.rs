@@ -11,6 +11,7 @@
 //! All of it blocks, so it wants a thread of its own. A page of 1,000 objects takes less than a
 //! millisecond, so that a pass over the whole list (for a forecast) is just a loop over its pages.
 
+pub(in crate::source) mod columnar;
 mod columns;
 mod csv;
 mod digest;

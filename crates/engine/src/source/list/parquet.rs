@@ -3,16 +3,16 @@
 //! Memory is that of one page of each of these columns, decompressed, as the file has it (1 MiB as
 //! writers make them), and of a dictionary of as much.
 
+use super::columnar::{Column, Read, bytes, guarded};
 use super::columns::{Columns, missing};
 use super::page::{Name, Page, Row, Size};
 use super::{ListSpec, Rows};
 use ::parquet::basic::{ConvertedType, Type};
-use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use ::parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use ::parquet::column::reader::ColumnReader;
+use ::parquet::data_type::{ByteArrayType, Int32Type, Int64Type};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use windrow_model::Error;
 use windrow_model::limits::LIST_PAGE_OBJECTS;
@@ -49,66 +49,6 @@ enum Sizes {
     Int32 { column: Column<Int32Type>, unsigned: bool },
     Int64 { column: Column<Int64Type>, unsigned: bool },
     Text(Column<ByteArrayType>),
-}
-
-/// A column and what of it is in hand.
-struct Column<T: DataType> {
-    reader: ColumnReaderImpl<T>,
-    /// The definition level of a value that is there; 0 where all are.
-    present: i16,
-    levels: Vec<i16>,
-    values: Vec<T::T>,
-    /// The next row, and the next value.
-    row: usize,
-    value: usize,
-}
-
-type Read<T> = Result<T, ParquetError>;
-
-impl<T: DataType> Column<T> {
-    fn new(reader: ColumnReaderImpl<T>, present: i16) -> Self {
-        Self { reader, present, levels: Vec::new(), values: Vec::new(), row: 0, value: 0 }
-    }
-
-    fn skip(&mut self, rows: usize) -> Read<()> {
-        match self.reader.skip_records(rows)? {
-            skipped if skipped == rows => Ok(()),
-            _ => Err(ParquetError::General("a column ends before its row group".into())),
-        }
-    }
-
-    fn load(&mut self, rows: usize) -> Read<()> {
-        (self.row, self.value) = (0, 0);
-        self.levels.clear();
-        self.values.clear();
-        let mut read = 0;
-        while read < rows {
-            let levels = (self.present > 0).then_some(&mut self.levels);
-            let (some, _, _) =
-                self.reader.read_records(rows - read, levels, None, &mut self.values)?;
-            if some == 0 {
-                return Err(ParquetError::General("a column ends before its row group".into()));
-            }
-            read += some;
-        }
-        Ok(())
-    }
-
-    /// The value of the next row; `None` where it is null.
-    fn next(&mut self) -> Option<&T::T> {
-        let row = self.row;
-        self.row += 1;
-        if self.present > 0 && self.levels.get(row) != Some(&self.present) {
-            return None;
-        }
-        self.value += 1;
-        self.values.get(self.value - 1)
-    }
-}
-
-fn bytes(value: Option<&ByteArray>) -> Option<&[u8]> {
-    // A value without data would panic; none that was read is.
-    value.map(ByteArray::data)
 }
 
 impl Sizes {
@@ -247,25 +187,19 @@ impl Group {
     }
 
     fn each(&mut self, rows: usize, load: bool) -> Read<()> {
-        fn one<T: DataType>(column: &mut Column<T>, rows: usize, load: bool) -> Read<()> {
-            match load {
-                true => column.load(rows),
-                false => column.skip(rows),
-            }
-        }
-        one(&mut self.url, rows, load)?;
+        self.url.go(rows, load)?;
         if let Some(name) = &mut self.name {
-            one(name, rows, load)?;
+            name.go(rows, load)?;
         }
         match &mut self.size {
             None => {}
-            Some(Sizes::Int32 { column, .. }) => one(column, rows, load)?,
-            Some(Sizes::Int64 { column, .. }) => one(column, rows, load)?,
-            Some(Sizes::Text(column)) => one(column, rows, load)?,
+            Some(Sizes::Int32 { column, .. }) => column.go(rows, load)?,
+            Some(Sizes::Int64 { column, .. }) => column.go(rows, load)?,
+            Some(Sizes::Text(column)) => column.go(rows, load)?,
         }
         match &mut self.digest {
             None => Ok(()),
-            Some(digest) => one(digest, rows, load),
+            Some(digest) => digest.go(rows, load),
         }
     }
 
@@ -349,16 +283,5 @@ impl Rows for Parquet {
 
     fn is_live(&self) -> bool {
         false
-    }
-}
-
-/// Does something with the file. The library is careful with what it reads, but not everywhere: a
-/// panic there is an error of the file, not of windrow.
-fn guarded<T>(shown: &str, work: impl FnOnce() -> Read<T>) -> Result<T, Error> {
-    let corrupt = || Error::environment(shown, "is corrupt, or no parquet file of a known kind");
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(why)) => Err(corrupt().why(why)),
-        Err(_) => Err(corrupt().why("its parts contradict each other")),
     }
 }
