@@ -113,8 +113,8 @@ impl Manifest {
                     .why("CSV and Parquet are read")
                     .hint("set the inventory's format to CSV or Parquet; or give the keys as a file: --keys"));
             }
-            other => {
-                let why = format!("its fileFormat is `{}`", other.escape_debug());
+            _ => {
+                let why = format!("its fileFormat is `{}`", written.file_format.escape_debug());
                 return Err(none(why));
             }
         };
