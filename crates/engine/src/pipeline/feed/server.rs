@@ -152,7 +152,8 @@ impl Asker {
                 // All of it, where a part was asked for.
                 _ => part.start == 0 && len == *whole,
             };
-            let why = || ListingError::Shape(format!("{len} bytes that were not asked for"));
+            let asked = part.end - part.start;
+            let why = || ListingError::Shape(format!("{len} bytes came in place of {asked}"));
             if fits { Ok(body) } else { Err(why()) }
         };
         self.ask(path, Some(&wanted), first, take).await
@@ -348,6 +349,10 @@ impl Asker {
     ) -> Error {
         let shown = self.shown(path, wanted);
         if wanted.is_some() {
+            let error = match error {
+                ListingError::Shape(why) => why.clone(),
+                other => other.to_string(),
+            };
             return Error::environment(shown, what(wanted)).why(error);
         }
         if self.server.bucket.is_some() {
