@@ -4,6 +4,7 @@
 //! What a loss of power does cannot be tried from outside on a machine that stays up: the page
 //! cache outlives every kill. The row `crash` tries it on the simulated disk of the engine.
 
+mod buckets;
 mod calls;
 mod kill;
 mod servers;
@@ -19,13 +20,14 @@ use crate::cmd::{cargo, check};
 
 type Row = fn(&Torture) -> Result<(), String>;
 
-const ROWS: [(&str, Row); 6] = [
+const ROWS: [(&str, Row); 7] = [
     ("kill", kill::run),
     ("calls", calls::kills),
     ("errors", calls::errors),
     ("faults", servers::faults),
     ("close", servers::close),
     ("crash", crash),
+    ("buckets", buckets::run),
 ];
 
 /// What every row works with.

@@ -8,9 +8,9 @@ use windrow_model::{Error, Failure, Ordinal};
 
 /// Puts things where they belong, over the network. Shared by all cores.
 pub trait Depot: Debug + Send + Sync {
-    /// Puts objects as they come, many at a time, and tells of each how that ended. Returns when
-    /// `uploads` has ended and every one was told of.
-    fn objects(&self, uploads: async_channel::Receiver<Upload>, told: &mut dyn FnMut(Told));
+    /// Puts objects as they come, many at a time, and tells of each how that ended, some at once. Returns
+    /// when `uploads` has ended and every one was told of.
+    fn objects(&self, uploads: async_channel::Receiver<Upload>, told: &mut dyn FnMut(Vec<Told>));
 
     /// Puts a file that is whole under a name. What this run has put there is replaced, and nothing else.
     ///

@@ -58,12 +58,13 @@ struct Room {
     bytes: u64,
     /// Those whose body is in a file.
     spools: usize,
+    /// Somebody waits for less of them.
+    wanted: bool,
 }
 
 /// What is to be recorded.
-#[expect(clippy::large_enum_variant, reason = "nearly every one is of the largest")]
 enum Note {
-    Told(Told),
+    Told(Vec<Told>),
     Failed(Vec<FailedObject>),
     Commit,
 }
@@ -192,6 +193,7 @@ impl State {
                 || (spool && room.spools >= UPLOAD_SPOOLS))
             && !self.shared.failed.load(Ordering::Acquire)
         {
+            room.wanted = true;
             room = self.freed.wait(room).unwrap_or_else(PoisonError::into_inner);
         }
         room.objects += 1;
@@ -199,13 +201,18 @@ impl State {
         room.spools += usize::from(spool);
     }
 
-    fn leave(&self, told: &Told) {
+    fn leave(&self, told: &[Told]) {
         let mut room = lock(&self.room);
-        room.objects -= 1;
-        room.bytes -= told.held;
-        room.spools -= usize::from(told.held < told.bytes);
+        for told in told {
+            room.objects -= 1;
+            room.bytes -= told.held;
+            room.spools -= usize::from(told.held < told.bytes);
+        }
+        let wanted = std::mem::take(&mut room.wanted);
         drop(room);
-        self.freed.notify_one();
+        if wanted {
+            self.freed.notify_one();
+        }
     }
 
     fn fail(&self, error: Error) {
@@ -264,7 +271,11 @@ impl Keeper {
         let mut open = Open::default();
         loop {
             let result = match notes.recv_timeout(HAND_OVER) {
-                Ok(Note::Told(told)) => self.told(told, &mut open),
+                Ok(Note::Told(told)) => {
+                    // What comes behind one that ends the run is recorded all the same.
+                    let told = told.into_iter().map(|told| self.told(told, &mut open));
+                    told.fold(Ok(()), Result::and)
+                }
                 // What follows an error has an outcome only if it is recorded.
                 Ok(_) if self.state.shared.failed.load(Ordering::Acquire) => Ok(()),
                 Ok(Note::Failed(mut failures)) => {

@@ -157,14 +157,14 @@ fn here<T>(what: impl Future<Output = T>) -> Result<T, Error> {
 }
 
 impl crate::sink::Depot for Depot {
-    fn objects(&self, uploads: async_channel::Receiver<Upload>, told: &mut dyn FnMut(Told)) {
+    fn objects(&self, uploads: async_channel::Receiver<Upload>, told: &mut dyn FnMut(Vec<Told>)) {
         let store = Arc::clone(&self.0);
         let left = uploads.clone();
         let ran = here(put_all(store, uploads, told)).and_then(|ran| ran);
         if let Err(error) = ran {
             // Who hands objects over waits for an answer to each.
             while let Ok(upload) = left.recv_blocking() {
-                told(upload.told(Err(Refused::Run(error.clone()))));
+                told(vec![upload.told(Err(Refused::Run(error.clone())))]);
             }
         }
     }
@@ -250,7 +250,7 @@ impl Store {
 async fn put_all(
     store: Arc<Store>,
     uploads: async_channel::Receiver<Upload>,
-    told: &mut dyn FnMut(Told),
+    told: &mut dyn FnMut(Vec<Told>),
 ) -> Result<(), Error> {
     let hands = Rc::new(Hands::new(&store)?);
     let mut under_way = JoinSet::new();
@@ -264,7 +264,7 @@ async fn put_all(
             // Time to stop is over: what has no answer is pending.
             under_way.shutdown().await;
             while let Ok(upload) = uploads.recv().await {
-                told(upload.told(Err(Refused::Left)));
+                told(vec![upload.told(Err(Refused::Left))]);
             }
             return Ok(());
         }
@@ -277,11 +277,22 @@ async fn put_all(
                 }
                 Err(_) => ended = true,
             },
-            Some(done) = under_way.join_next(), if !under_way.is_empty() => match done {
-                Ok(done) => told(done),
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_) => {}
-            },
+            Some(done) = under_way.join_next(), if !under_way.is_empty() => {
+                // With others that are done by now: who records is woken once for all of them.
+                let mut all = Vec::new();
+                let mut next = Some(done);
+                while let Some(done) = next {
+                    match done {
+                        Ok(done) => all.push(done),
+                        Err(error) if error.is_panic() => {
+                            std::panic::resume_unwind(error.into_panic())
+                        }
+                        Err(_) => {}
+                    }
+                    next = under_way.try_join_next();
+                }
+                told(all);
+            }
         }
     }
     Ok(())
