@@ -1,6 +1,6 @@
 //! Inventories in place of a listing: CSV and Parquet, in a bucket and beside their manifest.
 
-use crate::buckets::{by_key, get};
+use crate::buckets::{asked, by_key, get};
 use crate::server::{Asked, BUCKET, Server, Trick};
 use crate::sign::uri_encode;
 use crate::support::{Place, assert_same, stored};
@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use windrow_testkit::{Windrow, wait};
+use windrow_testkit::script::{Request, http};
+use windrow_testkit::{Script, Step, Windrow, wait};
 
 /// Where the manifest is, as S3 lays it out.
 const FOLDER: &str = "inventory/lake/all/2024-02-29T00-00Z";
@@ -329,7 +330,7 @@ fn files_come_in_pieces_and_again_after_a_fault() {
     let server = server();
     let bodies = server.fill(20);
     // Larger than a piece, whatever gzip makes of it: rows of another prefix, stored as they are.
-    let mut text: String = (0..70_000).map(|n| row(&format!("else/{n}"), b"")).collect();
+    let mut text: String = (0..100_000).map(|n| row(&format!("else/{n}"), b"")).collect();
     for (key, body) in &bodies {
         text += &row(key, body);
     }
@@ -349,6 +350,34 @@ fn files_come_in_pieces_and_again_after_a_fault() {
     let source = format!("s3://{BUCKET}/part-0");
     let done = get(&server, &place, &source).args(["--inventory", &manifest]).run().complete(20);
     assert_eq!(lists(&server.asked()), 1 + pieces + 1);
+    assert_same(&stored(&done), &by_key(&bodies));
+}
+
+/// Buckets in the names of hosts, by way of a proxy that plays all of them.
+#[test]
+fn an_inventory_is_asked_for_at_the_service_itself() {
+    let file = gzip("lake,a+b,2\nlake,c,4\n");
+    let inventory = Inventory::new("CSV", "Bucket, Key, Size", vec![file.clone()]);
+    let (manifest, data) = (inventory.manifest.to_string(), inventory.files[0].0.clone());
+    let server = Script::start(move |request: &Request| {
+        let data = format!("http://store.test/lists/{data}");
+        let (status, body) = match request.target.as_str() {
+            "http://store.test/lists/manifest.json" => ("200 OK", manifest.as_bytes()),
+            target if target == data => ("206 Partial Content", &file[..]),
+            "http://lake.store.test/a%20b" => ("200 OK", &b"ab"[..]),
+            "http://lake.store.test/c" => ("200 OK", &b"cccc"[..]),
+            _ => ("404 Not Found", &b""[..]),
+        };
+        vec![Step::Send(http::response(status, &[], body))]
+    });
+    let place = Place::new();
+    let get =
+        asked(&place, &format!("s3://{BUCKET}")).args(["--endpoint-url", "http://store.test"]);
+    let get =
+        get.args(["--s3-style", "virtual", "--no-sign-request"]).env("HTTP_PROXY", server.url());
+    let done = get.args(["--inventory", "s3://lists/manifest.json"]).run().complete(2);
+    let bodies = [("a b", &b"ab"[..]), ("c", b"cccc")];
+    let bodies = bodies.map(|(key, body)| (key.to_owned(), body.to_vec())).into();
     assert_same(&stored(&done), &by_key(&bodies));
 }
 
