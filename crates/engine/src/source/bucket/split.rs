@@ -117,6 +117,8 @@ pub struct Split {
     waste: usize,
     /// Requests under way, and ranges among them that were guessed.
     out: usize,
+    /// Of these, such as nobody waits for any more, and the keys behind which they ask.
+    orphans: Vec<(u64, Option<String>)>,
     next_id: u64,
     /// Keys of the longest page.
     page: usize,
@@ -147,6 +149,7 @@ impl Split {
             worth: 0,
             waste: 0,
             out: 0,
+            orphans: Vec::new(),
             next_id: 0,
             page: 0,
             held: 0,
@@ -180,22 +183,29 @@ impl Split {
 
     /// The next page to ask for, if one more is to be asked for now.
     pub fn ask(&mut self) -> Option<Ask> {
-        if self.finished || self.out >= self.width {
-            return None;
+        loop {
+            if self.finished || self.out >= self.width {
+                return None;
+            }
+            let room = self.held + self.out < self.most * LISTING_AHEAD
+                && self.held_bytes < LISTING_AHEAD_BYTES;
+            let index = match room {
+                true => self.find()?,
+                false => self.front().or_else(|| self.make_room())?,
+            };
+            let range = self.ranges.get_mut(index)?;
+            // The same may be under way for a range that was joined to another.
+            if let Some(at) = self.orphans.iter().position(|(_, after)| *after == range.from) {
+                range.flight = Some(self.orphans.swap_remove(at).0);
+                continue;
+            }
+            let id = self.next_id;
+            range.flight = Some(id);
+            let after = range.from.clone();
+            self.next_id += 1;
+            self.out += 1;
+            return Some(Ask { id, after });
         }
-        let room = self.held + self.out < self.most * LISTING_AHEAD
-            && self.held_bytes < LISTING_AHEAD_BYTES;
-        let index = match room {
-            true => self.find()?,
-            false => self.front().or_else(|| self.make_room())?,
-        };
-        let id = self.next_id;
-        let range = self.ranges.get_mut(index)?;
-        range.flight = Some(id);
-        let after = range.from.clone();
-        self.next_id += 1;
-        self.out += 1;
-        Some(Ask { id, after })
     }
 
     /// The range whose turn it is, if nothing of it is under way.
@@ -273,6 +283,7 @@ impl Split {
     /// another.
     pub fn give_up(&mut self, id: u64) -> bool {
         self.out = self.out.saturating_sub(1);
+        self.orphans.retain(|(orphan, _)| *orphan != id);
         self.ranges.iter().any(|range| range.flight == Some(id))
     }
 
@@ -282,6 +293,7 @@ impl Split {
     /// It leads back, is not in order, or leads nowhere.
     pub fn accept(&mut self, id: u64, mut page: Page) -> Result<(), ListingError> {
         self.out = self.out.saturating_sub(1);
+        self.orphans.retain(|(orphan, _)| *orphan != id);
         let Some(index) = self.ranges.iter().position(|range| range.flight == Some(id)) else {
             // Its range was joined to another.
             return Ok(());
@@ -374,6 +386,7 @@ impl Split {
             let next = self.ranges.remove(index + 1);
             if let (Some(range), Some(next)) = (self.ranges.get_mut(index), next) {
                 range.until = next.until;
+                self.orphans.extend(next.flight.map(|id| (id, next.from)));
             }
             self.credit = self.credit.saturating_sub(1);
             self.waste += 1;
