@@ -227,10 +227,11 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         [Some(feeder), Some(ticker), Some(pacer), Some(taker), reader].into_iter().flatten()
     {
         helper.abort();
-        if let Err(error) = helper.await
-            && error.is_panic()
-        {
-            std::panic::resume_unwind(error.into_panic());
+        if helper.await.is_err_and(|error| error.is_panic()) {
+            // What was stored is still recorded, and counted, below.
+            let error = Error::environment("run", "a task of a core panicked")
+                .hint("this is a bug of windrow; please report it with the text above");
+            worker.borrow().control.stop(Stop::Error(error));
         }
     }
     let mut worker = worker.borrow_mut();
