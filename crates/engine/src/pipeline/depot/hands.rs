@@ -144,11 +144,7 @@ impl Hands {
     /// Puts an object as a whole.
     pub(super) async fn put(&self, cargo: &Cargo<'_>) -> Result<(), Refused> {
         let payload = sha256(cargo.body);
-        let (signed, mut lines): (Vec<_>, Vec<_>) = cargo
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .partition(|(name, _)| name.starts_with("x-amz-"));
+        let (signed, mut lines) = split(cargo.headers);
         if !cargo.replace {
             lines.push(("if-none-match", "*"));
         }
@@ -514,6 +510,15 @@ fn base64(bytes: &[u8]) -> String {
     encoder.push(bytes, &mut out);
     encoder.finish(&mut out);
     String::from_utf8(out).unwrap_or_default()
+}
+
+/// Header lines, as name and value.
+type Lines<'a> = Vec<(&'a str, &'a str)>;
+
+/// Header lines that are signed, and those that are not.
+pub(super) fn split(headers: &[(String, String)]) -> (Lines<'_>, Lines<'_>) {
+    let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    lines.partition(|(name, _)| name.starts_with("x-amz-"))
 }
 
 /// SHA-256 in hexadecimal digits.

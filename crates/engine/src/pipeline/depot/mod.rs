@@ -19,7 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, LocalSet};
-use windrow_model::limits::{KEY_BYTES, STOP_GRACE, UPLOAD_PARTS_AT_ONCE, WHOLE_UPLOAD_BYTES};
+use windrow_model::limits::{
+    KEY_BYTES, STOP_GRACE, UPLOAD_PART_BYTES, UPLOAD_PARTS_AT_ONCE, WHOLE_UPLOAD_BYTES,
+};
 use windrow_model::percent::{self, Keep};
 use windrow_model::url::Url;
 use windrow_model::{Error, Failure, FailureClass};
@@ -95,7 +97,7 @@ impl Depot {
             base.push(b'/');
             percent::escape_into(remote.bucket.as_bytes(), &Keep::UNRESERVED, &mut base);
         }
-        let part = plan.memory / 8 / plan.cores as u64 / windrow_model::limits::UPLOAD_PART_BYTES;
+        let part = plan.memory / 8 / plan.cores as u64 / UPLOAD_PART_BYTES;
         Some(Self(Arc::new(Store {
             base,
             network: NetworkOptions { http2: false, ..plan.network.clone() },
@@ -137,11 +139,8 @@ impl Depot {
 fn alone<T: Send, F: Future<Output = T>>(what: impl FnOnce() -> F + Send) -> Result<T, Error> {
     let cannot = |why| Error::environment("uploads", "cannot begin").why(why);
     std::thread::scope(|scope| {
-        let run = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            Ok(LocalSet::new().block_on(&runtime.map_err(cannot)?, what()))
-        };
-        let thread = std::thread::Builder::new().name("upload".into()).spawn_scoped(scope, run);
+        let thread = std::thread::Builder::new().name("upload".into());
+        let thread = thread.spawn_scoped(scope, || here(what()));
         match thread.map_err(cannot)?.join() {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -217,10 +216,6 @@ impl crate::sink::Depot for Depot {
 }
 
 impl Store {
-    fn part_bytes(&self) -> u64 {
-        windrow_model::limits::UPLOAD_PART_BYTES
-    }
-
     /// The path of an object.
     fn path(&self, name: &[u8]) -> Result<Vec<u8>, Failure> {
         let key = [self.remote.prefix.as_bytes(), name].concat();
@@ -311,8 +306,8 @@ async fn put(hands: &Hands, store: &Store, upload: &Upload) -> Result<(), Refuse
         UploadBody::Memory(body) => hands.put(&whole(body)).await,
         UploadBody::Spool(spool) => {
             // So much of files is in memory at once, over all of them.
-            let most =
-                spool.len().min(WHOLE_UPLOAD_BYTES.max(store.part_bytes() * store.parts as u64));
+            let at_once = WHOLE_UPLOAD_BYTES.max(UPLOAD_PART_BYTES * store.parts as u64);
+            let most = spool.len().min(at_once);
             let permits = u32::try_from(most >> 10).unwrap_or(u32::MAX).clamp(1, store.memory);
             let _permit = hands.memory.acquire_many(permits).await;
             let mut read = |at: u64, buffer: &mut [u8]| spool.read_at(at, buffer);

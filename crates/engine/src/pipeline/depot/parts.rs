@@ -8,7 +8,7 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>.
 
 use super::Store;
-use super::hands::{Hands, There, hex, sha256};
+use super::hands::{Hands, There, hex, sha256, split};
 use crate::disk::{Dir, Disk, read_whole, write_whole};
 use crate::sink::depot::Refused;
 use crate::source::bucket::{Tag, each_text};
@@ -85,10 +85,7 @@ async fn put_noted(
     note: &mut Note,
 ) -> Result<(), Refused> {
     let store = &hands.store;
-    let (signed, lines): (Vec<_>, Vec<_>) = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .partition(|(name, _)| name.starts_with("x-amz-"));
+    let (signed, lines) = split(headers);
     let act = Act { method: "POST", payload: NO_PAYLOAD, headers: &signed };
     let begin = [path, b"?uploads="].concat();
     let ask = Ask { act, path: &begin, lines: &lines, body: Some(b"") };
