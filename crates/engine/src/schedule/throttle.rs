@@ -73,6 +73,10 @@ const MANY: (f64, f64) = (5.0, 0.1);
 const SOME: f64 = 0.02;
 /// For how long they do not, where fewer requests did not help.
 const DEAF: Duration = Duration::from_secs(60);
+/// One cut takes the ceiling down to no less than one part in so many.
+const DEEPEST: f64 = 4.0;
+/// Where 503s led below one part in so many of the first limit, fewer requests do not help.
+const HELPLESS: f64 = 4.0;
 /// A limit of which less than this share is used does not grow.
 const USED: f64 = 0.25;
 
@@ -184,7 +188,7 @@ impl Throttle {
         }
         let doubtful = !answers.certain && self.curve.is_none();
         let answers = Answers { pause: answers.pause.min(PAUSE_CAP), ..answers };
-        let pause = answers.pause;
+        self.silent = self.silent.max(now + answers.pause);
         match self.curve {
             None => {
                 // What came through in the last second, or so far, is the best guess; of a few
@@ -207,8 +211,10 @@ impl Throttle {
             self.doubtful = self.curve.map(|curve| curve.low);
         } else if answers.certain {
             self.doubtful = None;
+        } else if self.is_helpless() {
+            // At this rate it would take long to hear that it is no answer to the rate.
+            self.stop_listening(now);
         }
-        self.silent = self.silent.max(now + pause);
     }
 
     /// Whether answers 503 are about the rate.
@@ -219,14 +225,25 @@ impl Throttle {
         let (refused, share) = self.history.refused();
         let many = refused >= MANY.0 && share >= MANY.1;
         // Where hardly anything comes through it is down, and that is looked after elsewhere.
-        let Some(curve) = self.curve else { return many && self.history.goodput() >= GUESS };
-        let first = self.doubtful.unwrap_or(0.0);
-        if share >= MANY.1 && curve.at(self.active) < first / 4.0 {
-            // Fewer requests do not help.
-            (self.curve, self.doubtful, self.deaf) = (None, None, Some(now + DEAF));
+        if self.curve.is_none() {
+            return many && self.history.goodput() >= GUESS;
+        }
+        if share >= MANY.1 && self.is_helpless() {
+            self.stop_listening(now);
             return false;
         }
         share >= SOME
+    }
+
+    /// Whether 503s led far down from the first limit.
+    fn is_helpless(&self) -> bool {
+        let limit = self.curve.map(|curve| curve.at(self.active));
+        limit.zip(self.doubtful).is_some_and(|(limit, first)| limit < first / HELPLESS)
+    }
+
+    /// Fewer requests do not help: 503s are no answer to the rate for a while.
+    fn stop_listening(&mut self, now: Instant) {
+        (self.curve, self.doubtful, self.deaf) = (None, None, Some(now + DEAF));
     }
 
     /// Requests a second that the origin is to be sent at most; none while nothing is known.
@@ -283,8 +300,11 @@ impl Throttle {
         let soon = now.saturating_duration_since(curve.cut) < Duration::from_secs(1);
         let estimate = match old {
             // It was still too much, or the window that the server counts in is not over. What
-            // came through in a whole second is true in both cases.
-            Some((ceiling, _)) if early && soon => ceiling.min(self.history.goodput()),
+            // came through in a whole second is true in both cases; that of a few requests none
+            // did is chance.
+            Some((ceiling, _)) if early && soon => {
+                self.history.goodput().clamp(ceiling / DEEPEST, ceiling)
+            }
             // The rate at which it began to be too much.
             _ => rate,
         };

@@ -323,6 +323,34 @@ fn a_server_that_fails_is_not_slowed_down() {
 }
 
 #[test]
+fn a_streak_without_a_good_answer_is_no_measure() {
+    // Ten come well and ten do not; from then on a client that keeps to the limit is refused
+    // every time, at first twice in a second. What came through in that second is nothing.
+    for certain in [false, true] {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(start);
+        let mut now = start + SECOND;
+        let refused = |throttled, ok, now| Answers {
+            ok,
+            throttled,
+            certain,
+            sent: now - Duration::from_millis(1),
+            pause: Duration::ZERO,
+        };
+        throttle.answered(now, refused(10, 10, now));
+        let first = throttle.limit(now).unwrap();
+        for nth in 0..40 {
+            let before = throttle.limit(now).unwrap_or(first);
+            now += Duration::from_secs_f64(1.0 / before);
+            throttle.answered(now, refused(1, 0, now));
+            let limit = throttle.limit(now).unwrap_or(first);
+            assert!(limit >= before / 5.0, "{certain} {nth}: from {before}/s to {limit}/s at once");
+            assert!(certain || limit >= first / 4.0, "{nth}: 503 slows to {limit}/s");
+        }
+    }
+}
+
+#[test]
 fn it_follows_what_is_allowed() {
     println!("limiter   allowed/s  times  rtt ms  retry-after  15 to 25 s behind, 30 to 60 s");
     let mut bad = Vec::new();
