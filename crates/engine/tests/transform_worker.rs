@@ -58,6 +58,12 @@ while head := inp.read(24):
     elif what == "last":
         answer(0, b"", b"last words")
         os._exit(0)
+    elif what == "enough":
+        answer(0, b"", b"enough")
+        inp.read(24)
+        os._exit(0)
+    elif what == "quit":
+        os._exit(0)
     else:
         print("talks" * 10000, file=sys.stderr)
         answer(0, b"text/" + media, name + b":%d:" % ordinal + body)
@@ -186,6 +192,24 @@ fn only_the_object_at_fault_fails() {
         Ok(Outcome::Keep(object)) => assert_eq!(object.content_type.as_deref(), Some("text/plain")),
         other => panic!("{other:?}"),
     }
+}
+
+/// A worker that has had enough ends: what it was sent meanwhile is another's, and nobody's fault.
+#[test]
+fn what_a_worker_left_undone_is_done_by_another() {
+    if !has_python() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), ODD);
+    let command = format!("python3 {} {}", file.display(), folder.path().display());
+    let bodies: [&[u8]; 7] = [b"enough", b"a", b"last", b"b", b"quit", b"quit", b"c"];
+    let done = run(&command, options(1), &bodies).unwrap();
+    let told: Vec<String> = done.iter().map(told).collect();
+    // The same object ends every worker: it is that object's fault.
+    let died = "the worker died: exit code 0";
+    let expected = ["enough", "name 1:1:a", "last words", "name 3:3:b", died, died, "name 6:6:c"];
+    assert_eq!(told, expected);
 }
 
 /// What comes behind an answer is found with the next object at the latest, which is then at fault.

@@ -375,6 +375,19 @@ pub const READ_MIN: usize = 4 << 10;
 /// One read under `--limit-rate` is what comes in so long.
 pub const READ_SPAN: Duration = Duration::from_millis(25);
 
+/// An upload whose name nobody heard is one that a service with a right clock says was begun within so
+/// much of the moment: S3 takes no request of a clock that is further off.
+pub const UPLOAD_BEGUN_WITHIN: Duration = Duration::from_secs(15 * 60);
+
+/// A core that waits for many answers looks for them after this part of what one takes.
+pub const LULL_SHARE: u32 = 16;
+
+/// The longest such wait.
+pub const LULL_MOST: Duration = Duration::from_millis(1);
+
+/// The shortest: the system's timers add about 50 us of their own.
+pub const LULL_LEAST: Duration = Duration::from_micros(100);
+
 /// Behind a throttled answer an origin is sent this share of what it seems to bear.
 pub const THROTTLE_CUT: f64 = 0.95;
 

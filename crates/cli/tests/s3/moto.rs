@@ -129,18 +129,24 @@ fn moto_takes_what_it_is_given() {
          s3.put_object(Bucket='out', Key='many/0007.bin', Body=b'another')\n\
          s3.put_object(Bucket='out', Key='many/0008.bin', Body=b'<many/0008.bin>')\n\
          s3.create_multipart_upload(Bucket='out', Key='many/0009.bin')\n\
-         s3.create_multipart_upload(Bucket='out', Key='many/0009.bin.not')\n",
+         s3.create_multipart_upload(Bucket='out', Key='many/0009.bin.not')\n\
+         s3.create_multipart_upload(Bucket='out', Key='many/0010.bin')\n",
     );
-    // An earlier process was killed before it heard the name of its upload.
+    // An earlier process was killed before it heard the names of its uploads. One of them was begun
+    // when moto says that all were; the other is an hour younger than what is there of that key.
     let state = place.at("job/.windrow");
     std::fs::create_dir_all(&state).expect("a folder");
-    let note = format!("{{\"at\":\"{url}out\",\"path\":\"/out/many/0009.bin\",\"id\":null}}");
-    std::fs::write(state.join("upload-0.json"), note).expect("a file");
+    let moment = 1_289_422_113;
+    for (nth, (key, begun)) in [("0009", moment - 60), ("0010", moment + 3600)].iter().enumerate() {
+        let path = format!("/out/many/{key}.bin");
+        let note = serde_json::json!({ "at": format!("{url}out"), "path": path, "id": null, "begun": begun });
+        std::fs::write(state.join(format!("upload-{nth}.json")), note.to_string()).expect("a file");
+    }
     let all = bodies.len() as u64 + 2;
     let done = send(&place, &url, &["--if-none-match", "--keep-metadata"]).run().expect(1);
     assert_eq!((done.figure("stored"), done.failed("name")), (all - 1, 1), "{}", done.stderr);
     let left = "print([u['Key'] for u in s3.list_multipart_uploads(Bucket='out')['Uploads']])";
-    assert_eq!(boto3(&url, left).trim(), "['many/0009.bin.not']");
+    assert_eq!(boto3(&url, left).trim(), "['many/0009.bin.not', 'many/0010.bin']");
     let bodies_there = "out = {}\n\
          for page in s3.get_paginator('list_objects_v2').paginate(Bucket='out'):\n \
          for o in page['Contents']:\n  \

@@ -10,7 +10,7 @@ use super::roster::Roster;
 use super::site::{Origins, Sites};
 use super::time::Watchmaker;
 use super::worker::workshop::Workshop;
-use super::worker::{Route, Worker};
+use super::worker::{Latencies, Route, Worker};
 use crate::content::coding::Kept;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
@@ -164,7 +164,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         crowd,
         readers: plan.readers(),
         time: Watchmaker::new(clock, Instant::now()),
-        latencies: Default::default(),
+        latencies: Latencies::default(),
         hungry: Rc::clone(&hungry),
         more: Rc::clone(&more),
         over: Rc::clone(&over),

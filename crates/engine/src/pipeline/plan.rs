@@ -321,6 +321,9 @@ impl Plan {
         };
         // No core without a connection.
         self.cores = self.cores.min(connections);
+        // Nor one that may put nothing.
+        let puts = self.remote.as_ref().and_then(|remote| remote.concurrency);
+        self.cores = self.cores.min(puts.unwrap_or(usize::MAX)).max(1);
         // Fewer cores rather than none: some connections, directories and files for each.
         let fixed = |cores: usize| RESERVED_FDS + cores * CORE_FDS;
         while self.cores > 1 && files < fixed(self.cores) + self.cores * LEAST_CORE_FDS {
@@ -331,7 +334,7 @@ impl Plan {
         let held = Held::of(self.format, share, self.lanes());
         let mut taken = held.files;
         if let Some(remote) = &self.remote {
-            let wanted = remote.concurrency.map(|all| all.div_ceil(self.cores));
+            let wanted = remote.concurrency.map(|all| all / self.cores);
             let most = wanted.unwrap_or(*UPLOAD_CONNECTIONS.end());
             self.uploads = most.min(share).max(1);
             let files = if self.format == Format::Files { 0 } else { held.files };

@@ -52,6 +52,11 @@ impl Roster {
         self.waiting > 0
     }
 
+    /// Links that do not wait for work.
+    pub(super) fn working(&self) -> usize {
+        self.links.len() - self.waiting
+    }
+
     /// Whether there may be another link.
     pub(super) fn can_grow(&self) -> bool {
         self.links.len() < self.most

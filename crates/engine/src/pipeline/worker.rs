@@ -19,7 +19,7 @@ use crate::pack::Meta;
 use crate::report::Report;
 use crate::rt::{Control, Stop};
 use crate::schedule::{
-    Address, Board, ByteRate, Desk, Errand, Hedge, Next, Rate, SiteId, Ticket, Verdict,
+    Address, Board, ByteRate, Desk, Errand, Hedge, Next, Rate, SiteId, Ticket, Verdict, lull,
 };
 use crate::sink::{Body, Object, Sink, SinkError};
 use hdrhistogram::Histogram;
@@ -101,6 +101,22 @@ const TOO_LARGE: Failure = Failure {
     detail: "the object is larger than --max-object-size",
 };
 
+/// How long answers took.
+#[derive(Debug, Default)]
+pub(super) struct Latencies {
+    sum: Duration,
+    count: u32,
+    least: Option<Duration>,
+}
+
+impl Latencies {
+    fn add(&mut self, took: Duration) {
+        self.sum += took;
+        self.count += 1;
+        self.least = Some(self.least.map_or(took, |least| least.min(took)));
+    }
+}
+
 /// One core's state.
 pub(super) struct Worker {
     pub(super) board: Board<Here>,
@@ -169,8 +185,8 @@ pub(super) struct Worker {
     pub(super) crowd: Option<Arc<Gathering>>,
     /// What time it is to the servers.
     pub(super) time: Watchmaker,
-    /// Latencies since the last tick: their sum, and the least.
-    pub(super) latencies: (Duration, Option<Duration>),
+    /// Latencies since the last tick.
+    pub(super) latencies: Latencies,
     /// Told when the desk has room for another lease.
     pub(super) hungry: Rc<Notify>,
     /// Told when another link is of use.
@@ -230,7 +246,9 @@ impl Worker {
             self.take_work(now);
         }
         self.time.tick(now);
-        self.balance(now);
+        let latencies = std::mem::take(&mut self.latencies);
+        self.set_lull(&latencies);
+        self.balance(now, &latencies);
         let ready = self.board.tend(now);
         if self.board.wants_lease() {
             self.hungry.notify_one();
@@ -253,18 +271,26 @@ impl Worker {
         }
     }
 
+    /// How long to sleep between two looks at the sockets, until the next tick.
+    fn set_lull(&self, latencies: &Latencies) {
+        // A rate wants each request at its moment.
+        let paced = self.rate.is_some() || self.byte_rate.is_some() || self.pace_due.is_some();
+        let mean = latencies.sum.checked_div(latencies.count).filter(|_| !paced);
+        let busy = self.under_way.min(self.roster.working());
+        crate::rt::set_lull(mean.map_or(Duration::ZERO, |mean| lull(busy, mean)));
+    }
+
     /// Tells what happened since the last tick, and learns how many requests may be under way.
-    fn balance(&mut self, now: Instant) {
+    fn balance(&mut self, now: Instant, latencies: &Latencies) {
         let Some(crowd) = &self.crowd else { return };
-        let (sum, least) = std::mem::take(&mut self.latencies);
         let counters = &self.report.cores[self.core];
-        counters.latency.add(u64::try_from(sum.as_nanos()).unwrap_or(u64::MAX));
+        counters.latency.add(u64::try_from(latencies.sum.as_nanos()).unwrap_or(u64::MAX));
         // Links whose answers take long do not ask between two of them: nobody is turned away, and
         // the limit holds all the same.
         let full = std::mem::take(&mut self.held_back) || self.under_way >= self.limit;
         // Where a rate decides, more or fewer at once change nothing.
         let paced = std::mem::take(&mut self.rate_held_back);
-        crowd.tell(self.core, least, full && !paced);
+        crowd.tell(self.core, latencies.least, full && !paced);
         if self.core == 0 {
             crowd.tick(now, &self.report);
         }

@@ -5,6 +5,7 @@ pub mod machine;
 
 pub use control::{Control, Stop};
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -12,6 +13,24 @@ use std::time::Duration;
 
 /// How often a core looks at deadlines, waiting retries and the wish to stop.
 pub const TICK: Duration = Duration::from_millis(25);
+
+thread_local! {
+    /// How long this core sleeps before it looks whether something has come.
+    static LULL: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// From now on, whenever the calling core has nothing to do, it sleeps for so long before it looks
+/// at its sockets: what has come meanwhile costs one wake-up, and not one each.
+pub fn set_lull(lull: Duration) {
+    LULL.set(lull);
+}
+
+fn rest() {
+    let lull = LULL.get();
+    if !lull.is_zero() {
+        thread::sleep(lull);
+    }
+}
 
 /// Starts a core: a thread that runs `main` to its end. What `main` spawns stays on the thread.
 ///
@@ -31,6 +50,7 @@ where
             .enable_time()
             // Sockets are looked at when every ready connection had its turn.
             .event_interval(256)
+            .on_thread_park(rest)
             .build_local(tokio::runtime::LocalOptions::default())?;
         Ok(runtime.block_on(main()))
     })

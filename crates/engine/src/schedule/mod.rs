@@ -13,6 +13,7 @@ pub mod desk;
 pub mod forecast;
 pub mod gate;
 pub mod hedge;
+mod lull;
 pub mod origin;
 pub mod rate;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use desk::{Desk, Next, Verdict};
 pub use forecast::{Forecast, Outlook};
 pub use gate::Gate;
 pub use hedge::Hedge;
+pub use lull::lull;
 pub use origin::{Fault, Origin, Outage, Probe};
 pub use rate::{ByteRate, Rate};
 pub use throttle::{Answers, Throttle};

@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use windrow_model::limits::{UPLOAD_PART_BYTES, UPLOAD_PARTS};
+use std::time::SystemTime;
+use windrow_model::calendar;
+use windrow_model::limits::{UPLOAD_BEGUN_WITHIN, UPLOAD_PART_BYTES, UPLOAD_PARTS};
 use windrow_model::percent::{self, Keep};
 use windrow_model::{Error, Failure, FailureClass};
 
@@ -37,6 +39,8 @@ pub(super) struct Note {
     path: String,
     /// What the service calls it; `None` before it has said that.
     id: Option<String>,
+    /// When it was asked for, seconds since 1970.
+    begun: u64,
     #[serde(skip)]
     name: String,
 }
@@ -59,6 +63,7 @@ pub(super) async fn put(
         at: store.at(),
         path: String::from_utf8_lossy(path).into_owned(),
         id: None,
+        begun: now(),
         name: format!("{NOTE}{number}.json"),
     };
     note.write(store).map_err(Refused::Run)?;
@@ -241,6 +246,7 @@ pub(super) fn noted(disk: &dyn Disk) -> Result<Vec<Note>, Error> {
             at: String::new(),
             path: String::new(),
             id: None,
+            begun: 0,
             name,
         }));
     }
@@ -270,7 +276,7 @@ pub(super) async fn give_up(store: &Arc<Store>, notes: Vec<Note>) -> Result<Opti
                 Some(id) => vec![id.clone()],
                 None if note.path.is_empty() => Vec::new(),
                 // It was begun perhaps, and nobody heard its name.
-                None => begun(&hands, &note.path).await?,
+                None => begun(&hands, &note).await?,
             };
             for id in ids {
                 abort(&hands, &note.path, &id).await?;
@@ -297,10 +303,15 @@ pub(super) async fn give_up(store: &Arc<Store>, notes: Vec<Note>) -> Result<Opti
     }))
 }
 
-/// Uploads of just this key that the service knows.
-async fn begun(hands: &Hands, path: &str) -> Result<Vec<String>, Refused> {
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
+
+/// Uploads of just this key that the service knows, begun when this one was: others may be another program's.
+async fn begun(hands: &Hands, note: &Note) -> Result<Vec<String>, Refused> {
     let base = String::from_utf8_lossy(&hands.store.base).into_owned();
-    let encoded = path.strip_prefix(&base).unwrap_or(path);
+    let encoded = note.path.strip_prefix(&base).unwrap_or(&note.path);
     let encoded = encoded.strip_prefix('/').unwrap_or(encoded);
     let key = percent::decode(encoded.as_bytes()).unwrap_or_default();
     let mut target = format!("{base}/?max-uploads=1000&prefix=").into_bytes();
@@ -308,11 +319,15 @@ async fn begun(hands: &Hands, path: &str) -> Result<Vec<String>, Refused> {
     target.extend_from_slice(b"&uploads=");
     let ask = Ask { act: Act::GET, path: &target, lines: &[], body: None };
     let answer = hands.insist(&ask, None).await?;
-    let (mut ids, mut known) = (Vec::new(), (String::new(), String::new()));
+    let (mut ids, mut known) = (Vec::new(), (String::new(), String::new(), 0));
+    let near = |moment: u64| moment.abs_diff(note.begun) <= UPLOAD_BEGUN_WITHIN.as_secs();
     let _ = each_text(&answer.body, |names, text| match names {
         [_, Tag::Upload, Tag::Key] => text.clone_into(&mut known.0),
         [_, Tag::Upload, Tag::UploadId] => text.clone_into(&mut known.1),
-        [_, Tag::Upload] if known.0.as_bytes() == key => ids.push(std::mem::take(&mut known.1)),
+        [_, Tag::Upload, Tag::Initiated] => known.2 = calendar::seconds(text).unwrap_or(0),
+        [_, Tag::Upload] if known.0.as_bytes() == key && near(known.2) => {
+            ids.push(std::mem::take(&mut known.1));
+        }
         _ => {}
     });
     Ok(ids)

@@ -18,8 +18,7 @@ impl Worker {
     ) {
         let took = self.now.saturating_duration_since(sent);
         self.time.answered(took);
-        self.latencies.0 += took;
-        self.latencies.1 = Some(self.latencies.1.map_or(took, |least| least.min(took)));
+        self.latencies.add(took);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.latency.saturating_record(micros);
         if self.workshop.is_some() {

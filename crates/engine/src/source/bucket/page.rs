@@ -189,6 +189,7 @@ pub(crate) enum Tag {
     Region,
     Upload,
     UploadId,
+    Initiated,
     Other,
 }
 
@@ -209,6 +210,7 @@ impl Tag {
             b"Region" => Self::Region,
             b"Upload" => Self::Upload,
             b"UploadId" => Self::UploadId,
+            b"Initiated" => Self::Initiated,
             _ => Self::Other,
         }
     }

@@ -134,17 +134,24 @@ impl Exec {
             if seat.as_mut().is_some_and(Worker::is_gone) {
                 *seat = None;
             }
-            self.warm(seat).map_err(Trouble::Run)?;
-            let Some(worker) = seat.as_mut() else {
-                return Err(Failed::new("there is no worker").into());
-            };
-            match worker.exchange(object, lane.max_output, deadline) {
-                Ok(outcome) => outcome,
-                Err(worker::Broken::Object(failed)) => return Err(failed.into()),
-                Err(worker::Broken::Worker(failed)) => {
-                    // Killed here, before its place is given to another.
-                    *seat = None;
-                    return Err(failed.into());
+            loop {
+                self.warm(seat).map_err(Trouble::Run)?;
+                let Some(worker) = seat.as_mut() else {
+                    return Err(Failed::new("there is no worker").into());
+                };
+                let broken = match worker.exchange(object, lane.max_output, deadline) {
+                    Ok(outcome) => break outcome,
+                    Err(worker::Broken::Object(failed)) => return Err(failed.into()),
+                    Err(broken) => broken,
+                };
+                // Killed here, before its place is given to another.
+                *seat = None;
+                match broken {
+                    worker::Broken::Object(failed) | worker::Broken::Worker(failed) => {
+                        return Err(failed.into());
+                    }
+                    // Once at most: the next one has answered nothing yet.
+                    worker::Broken::Left(left) => object = left,
                 }
             }
         } else {

@@ -259,13 +259,14 @@ impl Process {
         self.child.wait()
     }
 
-    /// Ends it, and says how it ended and what it said. Its outputs close a moment before it has ended.
-    pub(super) fn close(mut self) -> String {
+    /// Ends it, and says how it ended and what it said, and whether it ended without a fault. Its
+    /// outputs close a moment before it has ended.
+    pub(super) fn close(mut self) -> (bool, String) {
         self.let_end();
         self.listen();
         match self.finish() {
-            Ok(status) => said(status, &self.heard),
-            Err(error) => error.to_string(),
+            Ok(status) => (status.success(), said(status, &self.heard)),
+            Err(error) => (false, error.to_string()),
         }
     }
 }

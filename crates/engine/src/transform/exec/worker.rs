@@ -35,6 +35,8 @@ const HEAD: usize = 16;
 pub(in crate::transform) struct Worker {
     /// `None` when it is being ended.
     process: Option<Process>,
+    /// It has answered for an object.
+    proven: bool,
 }
 
 /// Why there is no answer.
@@ -43,6 +45,8 @@ pub(super) enum Broken {
     Object(Failed),
     /// It is of no use any more.
     Worker(Failed),
+    /// It ended without a fault, and without a word about this object: another is to have it.
+    Left(Object),
 }
 
 impl Worker {
@@ -58,7 +62,7 @@ impl Worker {
             };
             let least = GREETING.len() - heard.len();
             if let Read::End = process.read(&mut heard, least) {
-                return Err(process.close());
+                return Err(process.close().1);
             }
             // Reading has the last word: an end may be known before the last bytes were read.
             if !GREETING.starts_with(&heard) {
@@ -67,7 +71,7 @@ impl Worker {
             }
         }
         process.hush();
-        Ok(Self { process: Some(process) })
+        Ok(Self { process: Some(process), proven: false })
     }
 
     /// Whether it ended by itself.
@@ -101,9 +105,9 @@ impl Worker {
             if ready.output || ready.ended {
                 let wants = answer.wants();
                 match process.read(&mut answer.bytes, wants) {
-                    Read::End => return Err(Broken::Worker(self.died())),
+                    Read::End => return Err(self.died(object, &answer)),
                     Read::Some => answer.look(max_output).map_err(Broken::Worker)?,
-                    Read::Later if ready.ended => return Err(Broken::Worker(self.died())),
+                    Read::Later if ready.ended => return Err(self.died(object, &answer)),
                     Read::Later => {}
                 }
             }
@@ -111,6 +115,7 @@ impl Worker {
         if let Some(process) = self.process.as_mut() {
             process.hush();
         }
+        self.proven = true;
         let media = answer.media();
         let mut body = answer.bytes;
         body.drain(..HEAD + answer.media_bytes);
@@ -130,9 +135,14 @@ impl Worker {
         }
     }
 
-    fn died(&mut self) -> Failed {
-        let why = self.process.take().map(Process::close).unwrap_or_default();
-        Failed::new("the worker died").why(why)
+    /// One that has had enough may end behind an answer, and was sent the next object already. The
+    /// first object of a worker has no such excuse: it may end every one that gets it.
+    fn died(&mut self, object: Object, answer: &Answer) -> Broken {
+        let (fine, why) = self.process.take().map(Process::close).unwrap_or_default();
+        if fine && self.proven && answer.bytes.is_empty() {
+            return Broken::Left(object);
+        }
+        Broken::Worker(Failed::new("the worker died").why(why))
     }
 }
 
