@@ -1,6 +1,7 @@
 //! `s3://BUCKET/PREFIX`, as a source and as a destination: where that is, and who asks for it.
 
 use crate::args::{Get, S3Style};
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials as Given;
@@ -216,6 +217,10 @@ fn keep(profile: Option<String>, region: Option<String>, found: &Sender<Found>) 
         }
     };
     runtime.block_on(async {
+        if let Some(identity) = of_environment(profile.as_deref(), region.as_deref()).await {
+            let region = region.or_else(environment_region);
+            return drop(found.send(Ok((identity, region))));
+        }
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
         if let Some(profile) = profile {
             // Who names a profile means it, whatever the environment holds beside it.
@@ -256,6 +261,21 @@ fn keep(profile: Option<String>, region: Option<String>, found: &Sender<Found>) 
             }
         }
     });
+}
+
+/// Keys and region that the environment holds are the first that the chain would find. Making the rest of it
+/// ready reads the certificates of the system, which takes longer than to fetch a thousand objects.
+async fn of_environment(profile: Option<&str>, region: Option<&str>) -> Option<Arc<Identity>> {
+    if profile.is_some() || (region.is_none() && environment_region().is_none()) {
+        return None;
+    }
+    let given = EnvironmentVariableCredentialsProvider::new().provide_credentials().await.ok()?;
+    Some(Arc::new(Identity::new(own_form(&given))))
+}
+
+fn environment_region() -> Option<String> {
+    let named = |name| std::env::var(name).ok().filter(|region| !region.is_empty());
+    named("AWS_REGION").or_else(|| named("AWS_DEFAULT_REGION"))
 }
 
 fn own_form(given: &Given) -> Credentials {

@@ -165,6 +165,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         readers: plan.readers(),
         time: Watchmaker::new(clock, Instant::now()),
         latencies: Latencies::default(),
+        quickest: Duration::MAX,
         hungry: Rc::clone(&hungry),
         more: Rc::clone(&more),
         over: Rc::clone(&over),

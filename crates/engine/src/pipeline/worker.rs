@@ -185,8 +185,9 @@ pub(super) struct Worker {
     pub(super) crowd: Option<Arc<Gathering>>,
     /// What time it is to the servers.
     pub(super) time: Watchmaker,
-    /// Latencies since the last tick.
+    /// Latencies since the last tick, and the least so far.
     pub(super) latencies: Latencies,
+    pub(super) quickest: Duration,
     /// Told when the desk has room for another lease.
     pub(super) hungry: Rc<Notify>,
     /// Told when another link is of use.
@@ -272,12 +273,14 @@ impl Worker {
     }
 
     /// How long to sleep between two looks at the sockets, until the next tick.
-    fn set_lull(&self, latencies: &Latencies) {
+    fn set_lull(&mut self, latencies: &Latencies) {
         // A rate wants each request at its moment.
         let paced = self.rate.is_some() || self.byte_rate.is_some() || self.pace_due.is_some();
         let mean = latencies.sum.checked_div(latencies.count).filter(|_| !paced);
         let busy = self.under_way.min(self.roster.working());
-        crate::rt::set_lull(mean.map_or(Duration::ZERO, |mean| lull(busy, mean)));
+        self.quickest = latencies.least.map_or(self.quickest, |least| self.quickest.min(least));
+        let lull = mean.map_or(Duration::ZERO, |mean| lull(busy, mean, self.quickest));
+        crate::rt::set_lull(lull);
     }
 
     /// Tells what happened since the last tick, and learns how many requests may be under way.
