@@ -4,9 +4,10 @@ use super::Problem;
 
 /// Every crate of the repository and the windrow crates it may depend on. Dev-dependencies are
 /// free: they reach no user.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("crates/model", &[]),
-    ("crates/engine", &["windrow-model"]),
+    ("crates/prefetch", &[]),
+    ("crates/engine", &["windrow-model", "windrow-prefetch"]),
     ("crates/server", &["windrow-model"]),
     ("crates/testkit", &["windrow-model"]),
     ("crates/cli", &["windrow-engine", "windrow-server", "windrow-model"]),

@@ -66,6 +66,12 @@ impl Groups {
         let group = &mut self.groups[file];
         if line.len() <= group.capacity() - group.len() {
             group.extend_from_slice(line);
+            // The next line of this file is as long as this one, and comes when those of the others
+            // have driven its memory out of the caches.
+            let begin = line.len().saturating_sub(1).min(63);
+            if let Some(next) = group.spare_capacity_mut().get(begin..line.len()) {
+                windrow_prefetch::for_writing(next);
+            }
             return Ok(());
         }
         self.push_without_room(file, line, to)

@@ -2,7 +2,7 @@
 
 use crate::disk::ALIGN;
 use windrow_model::Batch;
-use windrow_model::limits::PACK_SLACK_BYTES;
+use windrow_model::limits::{PACK_AHEAD_BYTES, PACK_SLACK_BYTES};
 
 /// A buffer whose content begins at an aligned address, and that never moves; with it the objects
 /// that end in it.
@@ -15,6 +15,8 @@ pub(super) struct Block {
     pub(super) batch: Batch,
     /// Length of the content behind the last of them.
     pub(super) whole: usize,
+    /// So much of `bytes` was asked for ahead of writing it.
+    fetched: usize,
 }
 
 impl Block {
@@ -23,7 +25,7 @@ impl Block {
         let mut bytes: Vec<u8> = Vec::with_capacity(ALIGN + size + PACK_SLACK_BYTES + ALIGN);
         let start = bytes.as_ptr().align_offset(ALIGN);
         bytes.resize(start, 0);
-        Self { bytes, start, batch: Batch::default(), whole: 0 }
+        Self { bytes, start, batch: Batch::default(), whole: 0, fetched: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -38,6 +40,18 @@ impl Block {
     /// Bytes that can be appended before the block would move.
     pub(super) fn room(&self) -> usize {
         (self.bytes.capacity() - self.bytes.len()).saturating_sub(ALIGN)
+    }
+
+    /// The next object is written in a moment: its memory comes into the cache meanwhile.
+    #[inline]
+    pub(super) fn fetch_ahead(&mut self) {
+        let (len, room) = (self.bytes.len(), self.room());
+        let begin = self.fetched.saturating_sub(len);
+        let end = PACK_AHEAD_BYTES.min(room);
+        if let Some(next) = self.bytes.spare_capacity_mut().get(begin..end) {
+            windrow_prefetch::for_writing(next);
+            self.fetched = len + end;
+        }
     }
 
     pub(super) fn content(&self) -> &[u8] {
@@ -60,5 +74,6 @@ impl Block {
         self.bytes.truncate(self.start);
         self.batch.clear();
         self.whole = 0;
+        self.fetched = 0;
     }
 }

@@ -176,6 +176,9 @@ impl Packs {
     /// The caller will be told that its object of so many bytes was taken: from here on it counts
     /// as [unfinished](Packs::unfinished) until its record is committed.
     pub(super) fn taken(&mut self, bytes: u64) {
+        if let Some(pack) = &mut self.open {
+            pack.block.fetch_ahead();
+        }
         self.taken.0 += 1;
         self.taken.1 += bytes;
     }
