@@ -34,10 +34,10 @@ pub fn for_writing(memory: &[MaybeUninit<u8>]) {
 )]
 fn fetch(byte: &MaybeUninit<u8>) {
     let address: *const u8 = byte.as_ptr();
-    // SAFETY: PREFETCHW changes no register, flag or memory and raises no exception, whatever the
-    // address (Intel SDM volume 2, "PREFETCHW"; AMD APM volume 3, "PREFETCH"). Intel's processors
-    // before Broadwell, which have it not, take its opcode (0F 0D) for a NOP.
+    // Intel SDM volume 2, "PREFETCHW"; AMD APM volume 3, "PREFETCH". Intel's processors before
+    // Broadwell, which have it not, take its opcode (0F 0D) for a NOP.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: it changes no register, flag or memory and raises no exception, whatever the address.
     unsafe {
         core::arch::asm!(
             "prefetchw byte ptr [{}]",
@@ -45,8 +45,8 @@ fn fetch(byte: &MaybeUninit<u8>) {
             options(nomem, nostack, preserves_flags)
         );
     }
-    // SAFETY: PRFM is a hint as well: it raises no exception (Arm ARM, "PRFM").
     #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: PRFM is a hint as well: it raises no exception (Arm ARM, "PRFM").
     unsafe {
         core::arch::asm!(
             "prfm pstl1keep, [{}]",
