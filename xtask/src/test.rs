@@ -8,13 +8,14 @@ type Step = fn(&mut Totals, &Options) -> Result<(), String>;
 
 /// In this order; the first step that fails ends the run. The tests come last, so that their
 /// output and the line of sums close it.
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 8] = [
     ("fmt", |_, _| check(cargo(&["fmt", "--all", "--check"]))),
     ("tidy", |_, _| crate::tidy::run(&[])),
     ("clippy", |_, _| clippy()),
     ("doc", |_, _| doc()),
     ("deny", |_, options| deny(options)),
     ("fuzz", |_, _| fuzz()),
+    ("asan", |_, _| asan()),
     ("test", |totals, _| test(totals)),
 ];
 
@@ -131,6 +132,21 @@ fn fuzz() -> Result<(), String> {
         args.push("--locked");
     }
     check(cargo(&args))
+}
+
+/// What has `unsafe` is tested once more under AddressSanitizer, in a target folder of its own. The
+/// stable toolchain has the sanitizer, and asks for the word that opens what is not stable.
+fn asan() -> Result<(), String> {
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
+        println!("note: skipped, not for this platform");
+        return Ok(());
+    }
+    // With a target named, build scripts are not built with the sanitizer.
+    let triple = "x86_64-unknown-linux-gnu";
+    let mut tests = cargo(&["test", "--locked", "--lib", "-p", "windrow-prefetch"]);
+    tests.args(["--target", triple, "--target-dir"]).arg(crate::root().join("target/asan"));
+    tests.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    check(tests)
 }
 
 fn test(totals: &mut Totals) -> Result<(), String> {

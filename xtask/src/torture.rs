@@ -6,6 +6,7 @@
 
 mod buckets;
 mod calls;
+mod garage;
 mod kill;
 mod servers;
 
@@ -20,7 +21,7 @@ use crate::cmd::{cargo, check};
 
 type Row = fn(&Torture) -> Result<(), String>;
 
-const ROWS: [(&str, Row); 7] = [
+const ROWS: [(&str, Row); 8] = [
     ("kill", kill::run),
     ("calls", calls::kills),
     ("errors", calls::errors),
@@ -28,6 +29,7 @@ const ROWS: [(&str, Row); 7] = [
     ("close", servers::close),
     ("crash", crash),
     ("buckets", buckets::run),
+    ("garage", garage::run),
 ];
 
 /// What every row works with.

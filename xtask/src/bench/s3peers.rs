@@ -145,9 +145,15 @@ pub(crate) fn peers(bench: &Bench) -> Result<Vec<Row>, String> {
     };
     // Microseconds, and those in windrow's of the same round.
     let mut figures = vec![(Vec::new(), Vec::new()); tools.len()];
+    let (mut packed, mut packed_ratios) = (Vec::new(), Vec::new());
     let mut copies: [Vec<f64>; 3] = [const { Vec::new() }; 3];
     for round in 0..bench.rounds {
         let mut own = None;
+        let to = place(&format!("tar-{round}"))?;
+        let tar = run.windrow(&to.to_string_lossy(), &to, &["--format", "tar"])?;
+        println!("  windrow --format tar: {tar:.1} us");
+        super::remove(&to);
+        packed.push(tar);
         for (tool, (all, ratios)) in tools.iter().zip(&mut figures) {
             let to = place(&format!("{tool:?}-{round}"))?;
             let us = tool.fetch(&run, &to);
@@ -155,6 +161,9 @@ pub(crate) fn peers(bench: &Bench) -> Result<Vec<Row>, String> {
                 Ok(us) => {
                     println!("  {}: {us:.1} us", tool.shown());
                     all.push(us);
+                    if *tool == Tool::S5cmd {
+                        packed_ratios.push(us / tar);
+                    }
                     ratios.push(us / *own.get_or_insert(us));
                 }
                 Err(why) if *tool == Tool::Windrow => return Err(why),
@@ -205,6 +214,11 @@ pub(crate) fn peers(bench: &Bench) -> Result<Vec<Row>, String> {
             let target = (*tool == Tool::S5cmd).then_some(Target::Least(20.0));
             rows.push(row("the same, in CPU of windrow's", ratios, "x", target));
         }
+    }
+    rows.push(row("the same objects to tar, windrow: CPU per object", packed, "us", None));
+    if !packed_ratios.is_empty() {
+        let what = "s5cmd's to files in CPU of that";
+        rows.push(row(what, packed_ratios, "x", None));
     }
     let [own, through, inside] = copies;
     let what = "the same objects to another bucket, windrow: CPU per object";

@@ -96,21 +96,14 @@ pub(super) fn run(torture: &Torture) -> Result<(), String> {
             get
         };
         let began = Instant::now();
-        let mut random = Random(torture.seed ^ (nth as u64) << 40);
-        let mut kills = 0;
-        for _ in 0..torture.rounds.unwrap_or(KILLS) {
-            let mut run = call().spawn().map_err(wrong)?;
-            // Long enough for some of it to be recorded, short enough for some to be left.
-            std::thread::sleep(Duration::from_millis(400) + random.part_of(Duration::from_secs(2)));
-            kills += u64::from(run.try_wait().map_err(wrong)?.is_none());
-            let _ = run.kill();
-            run.wait().map_err(wrong)?;
-        }
-        let done = call().status().map_err(wrong)?;
-        if !done.success() {
-            broken.push(format!("{what}, bucket {bucket}: the last run ended with {done}"));
-            continue;
-        }
+        let seed = torture.seed ^ (nth as u64) << 40;
+        let kills = match struck(seed, torture.rounds.unwrap_or(KILLS), call) {
+            Ok(kills) => kills,
+            Err(why) => {
+                broken.push(format!("{what}, bucket {bucket}: {why}"));
+                continue;
+            }
+        };
         let found = match (what, bucket) {
             ("files", false) => tree(&job)?,
             ("files", true) => tree(&root.join("s3").join(&out))?,
@@ -133,8 +126,25 @@ pub(super) fn run(torture: &Torture) -> Result<(), String> {
     if broken.is_empty() { Ok(()) } else { Err(broken.join("; ")) }
 }
 
+/// Runs a line as often as it is to be killed, and once more to its end. Gives how often it was killed
+/// before its end.
+pub(super) fn struck(seed: u64, times: u64, line: impl Fn() -> Command) -> Result<u64, String> {
+    let wrong = |why: std::io::Error| format!("the line: {why}");
+    let (mut random, mut kills) = (Random(seed), 0);
+    for _ in 0..times {
+        let mut run = line().spawn().map_err(wrong)?;
+        // Long enough for some of it to be recorded, short enough for some to be left.
+        std::thread::sleep(Duration::from_millis(400) + random.part_of(Duration::from_secs(2)));
+        kills += u64::from(run.try_wait().map_err(wrong)?.is_none());
+        let _ = run.kill();
+        run.wait().map_err(wrong)?;
+    }
+    let done = line().status().map_err(wrong)?;
+    if done.success() { Ok(kills) } else { Err(format!("the last run ended with {done}")) }
+}
+
 /// Checksums of the files below a folder, without those that are the server's or windrow's own.
-fn tree(folder: &Path) -> Result<BTreeMap<String, u32>, String> {
+pub(super) fn tree(folder: &Path) -> Result<BTreeMap<String, u32>, String> {
     let mut found = BTreeMap::new();
     for (path, body) in windrow_testkit::Tree::read(folder).0 {
         let path = path.to_string_lossy().into_owned();
@@ -157,7 +167,7 @@ fn unpacked(
 }
 
 /// What GNU tar finds in the packs of a bucket.
-fn members(bucket: &Path) -> Result<BTreeMap<String, u32>, String> {
+pub(super) fn members(bucket: &Path) -> Result<BTreeMap<String, u32>, String> {
     let plain = bucket.with_extension("plain");
     std::fs::create_dir(&plain).map_err(|why| format!("{}: {why}", plain.display()))?;
     for entry in std::fs::read_dir(bucket).into_iter().flatten().flatten() {
@@ -171,7 +181,7 @@ fn members(bucket: &Path) -> Result<BTreeMap<String, u32>, String> {
     tree(&plain)
 }
 
-fn crc(body: &[u8]) -> u32 {
+pub(super) fn crc(body: &[u8]) -> u32 {
     // FNV-1a: enough to tell bodies of a corpus apart.
     body.iter().fold(0x811C_9DC5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

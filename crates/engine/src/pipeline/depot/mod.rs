@@ -14,6 +14,7 @@ use crate::schedule::RetryPolicy;
 use crate::sink::depot::{Refused, Told, Upload, UploadBody};
 use crate::wire::{NetworkOptions, Patience};
 use hands::{Cargo, Hands};
+use parts::Large;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -199,7 +200,8 @@ impl crate::sink::Depot for Depot {
                 let cargo = Cargo { path: &path, body: &body, headers: &headers, replace: true };
                 hands.put(&cargo).await
             } else {
-                parts::put(&hands, &path, size, &headers, true, &mut read).await
+                let large = Large { path: &path, size, headers: &headers, replace: true };
+                parts::put(&hands, &large, &mut read).await
             };
             put.map_err(|refused| match refused {
                 Refused::Run(error) => error,
@@ -312,8 +314,9 @@ async fn put(hands: &Hands, store: &Store, upload: &Upload) -> Result<(), Refuse
             let _permit = hands.memory.acquire_many(permits).await;
             let mut read = |at: u64, buffer: &mut [u8]| spool.read_at(at, buffer);
             if spool.len() > WHOLE_UPLOAD_BYTES {
-                let replace = !store.remote.if_none_match;
-                return parts::put(hands, &path, spool.len(), headers, replace, &mut read).await;
+                let (size, replace) = (spool.len(), !store.remote.if_none_match);
+                let large = Large { path: &path, size, headers, replace };
+                return parts::put(hands, &large, &mut read).await;
             }
             let mut body = vec![0; usize::try_from(spool.len()).unwrap_or(usize::MAX)];
             read(0, &mut body).map_err(Refused::Run)?;

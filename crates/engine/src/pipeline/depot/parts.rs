@@ -48,26 +48,33 @@ pub(super) struct Note {
 /// Reads a piece of what is put.
 pub(super) type Read<'r> = dyn FnMut(u64, &mut [u8]) -> Result<(), Error> + 'r;
 
-/// Puts an object of `size` bytes part by part.
+/// An object to be put part by part.
+pub(super) struct Large<'a> {
+    pub(super) path: &'a [u8],
+    /// Bytes.
+    pub(super) size: u64,
+    pub(super) headers: &'a [(String, String)],
+    /// In place of one that is there.
+    pub(super) replace: bool,
+}
+
+/// Puts an object part by part.
 pub(super) async fn put(
     hands: &Hands,
-    path: &[u8],
-    size: u64,
-    headers: &[(String, String)],
-    replace: bool,
+    large: &Large<'_>,
     read: &mut Read<'_>,
 ) -> Result<(), Refused> {
     let store = &hands.store;
     let number = store.notes.fetch_add(1, Ordering::Relaxed);
     let mut note = Note {
         at: store.at(),
-        path: String::from_utf8_lossy(path).into_owned(),
+        path: String::from_utf8_lossy(large.path).into_owned(),
         id: None,
         begun: now(),
         name: format!("{NOTE}{number}.json"),
     };
     note.write(store).map_err(Refused::Run)?;
-    let put = put_noted(hands, path, size, headers, replace, read, &mut note).await;
+    let put = put_noted(hands, large, read, &mut note).await;
     if put.is_err()
         && let Some(id) = &note.id
     {
@@ -82,15 +89,13 @@ pub(super) async fn put(
 
 async fn put_noted(
     hands: &Hands,
-    path: &[u8],
-    size: u64,
-    headers: &[(String, String)],
-    replace: bool,
+    large: &Large<'_>,
     read: &mut Read<'_>,
     note: &mut Note,
 ) -> Result<(), Refused> {
     let store = &hands.store;
-    let (signed, lines) = split(headers);
+    let Large { path, size, .. } = *large;
+    let (signed, lines) = split(large.headers);
     let act = Act { method: "POST", payload: NO_PAYLOAD, headers: &signed };
     let begin = [path, b"?uploads="].concat();
     let ask = Ask { act, path: &begin, lines: &lines, body: Some(b"") };
@@ -131,7 +136,7 @@ async fn put_noted(
     // What S3 calls an object in parts: the MD5 of the MD5s of its parts.
     let tag = format!("{}-{}", hex(&sums.finalize()), tags.len());
     let there = There::Parts { path, size, tag: &tag };
-    match complete(hands, path, &there, &query, &tags, replace).await {
+    match complete(hands, path, &there, &query, &tags, large.replace).await {
         Err(Refused::Object(Failure { class: FailureClass::NotFound, .. })) => {
             Err(Refused::Run(store.wrong("the service forgot an upload")))
         }
