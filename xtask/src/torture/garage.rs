@@ -15,12 +15,12 @@ use windrow_testkit::Windrow;
 
 use super::Torture;
 use super::buckets::{crc, members, struck, tree};
-use crate::cmd::{cargo, check, found, output};
+use crate::cmd::{cargo, check, found};
 
 const VERSION: &str = "2.5.0";
 
 /// Objects that are put, beside the odd ones.
-const OBJECTS: u64 = 5_000;
+const OBJECTS: u64 = 100_000;
 
 /// Bytes of one that goes in parts.
 const LARGE: usize = 40 << 20;
@@ -67,37 +67,34 @@ impl Garage {
         let child = Command::new(&program)
             .arg("-c")
             .arg(&config)
-            .arg("server")
+            .args(["server", "--single-node"])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .map_err(|why| format!("garage: {why}"))?;
         let garage = Self { program, config, url: format!("http://127.0.0.1:{api}"), child };
         let begun = Instant::now();
-        let node = loop {
-            match garage.says(&["node", "id", "-q"]) {
-                Ok(id) if garage.says(&["status"]).is_ok() => break id,
-                Err(why) if begun.elapsed() > UP => return Err(format!("it never came up: {why}")),
-                _ => std::thread::sleep(Duration::from_millis(100)),
+        while let Err(why) = garage.says(&["status"]) {
+            if begun.elapsed() > UP {
+                return Err(format!("it never came up: {why}"));
             }
-        };
-        let node = node.split('@').next().unwrap_or_default().trim();
-        garage.says(&["layout", "assign", "-z", "here", "-c", "10G", node])?;
-        garage.says(&["layout", "apply", "--version", "1"])?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
         garage.says(&["key", "import", "--yes", "-n", "torture", ACCESS_KEY, SECRET])?;
         Ok(garage)
     }
 
-    fn says(&self, args: &[&str]) -> Result<String, String> {
-        let mut call = Command::new(&self.program);
-        call.arg("-c").arg(&self.config).args(args).stderr(Stdio::null());
-        output(call)
+    fn says(&self, args: &[&str]) -> Result<(), String> {
+        let said = Command::new(&self.program).arg("-c").arg(&self.config).args(args).output();
+        let said = said.map_err(|why| format!("garage: {why}"))?;
+        let why = String::from_utf8_lossy(&said.stderr);
+        if said.status.success() { Ok(()) } else { Err(format!("garage {}: {why}", args[0])) }
     }
 
     fn bucket(&self, name: &str) -> Result<(), String> {
         self.says(&["bucket", "create", name])?;
         let allow = ["bucket", "allow", "--read", "--write", "--owner", name, "--key", ACCESS_KEY];
-        self.says(&allow).map(drop)
+        self.says(&allow)
     }
 }
 
@@ -179,7 +176,7 @@ fn fill(source: &Path, seed: u64) -> Result<BTreeMap<String, u32>, String> {
     Corpus { count: 1, size: LARGE as u64, seed }.body_into(0, &mut large);
     all.push(("large/body".to_owned(), large));
     all.push(("large/none".to_owned(), Vec::new()));
-    for name in ["a b+c", "%2F%25", "ü/語", "~!$&'()*,;=:@", "q?x=1#y", "<&>\"", "tab\there"] {
+    for name in ["a b+c", "%2F%25", "ü/語", "~!$&'()*,;=:@", "q?x=1#y", "<&>\""] {
         all.push((format!("odd/{name}"), name.as_bytes().to_vec()));
     }
     let mut sums = BTreeMap::new();
