@@ -218,7 +218,7 @@ pub(crate) fn peers(bench: &Bench) -> Result<Vec<Row>, String> {
     rows.push(row("the same objects to tar, windrow: CPU per object", packed, "us", None));
     if !packed_ratios.is_empty() {
         let what = "s5cmd's to files in CPU of that";
-        rows.push(row(what, packed_ratios, "x", None));
+        rows.push(row(what, packed_ratios, "x", Some(Target::Least(20.0))));
     }
     let [own, through, inside] = copies;
     let what = "the same objects to another bucket, windrow: CPU per object";
