@@ -389,6 +389,9 @@ pub const LULL_SHARE: u32 = 16;
 /// The longest such wait.
 pub const LULL_MOST: Duration = Duration::from_millis(1);
 
+/// Every so many ticks there is none, to see how answers come without it.
+pub const LULL_LOOK: u32 = 40;
+
 /// The shortest: the system's timers add about 50 us of their own.
 pub const LULL_LEAST: Duration = Duration::from_micros(100);
 

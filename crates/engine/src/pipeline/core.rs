@@ -14,7 +14,9 @@ use super::worker::{Latencies, Route, Worker};
 use crate::content::coding::Kept;
 use crate::report::{Report, latency_histogram};
 use crate::rt::{Control, Stop, TICK};
-use crate::schedule::{Access, Board, ByteRate, ClockOffset, Hedge, Key, NamedBy, Origin, Rate};
+use crate::schedule::{
+    Access, Board, ByteRate, ClockOffset, Hedge, Key, Lull, NamedBy, Origin, Rate,
+};
 use crate::sink::{Destination, Format, Seat, Sinks};
 use crate::source::inventory::Inventory;
 use crate::transform::Pool;
@@ -166,6 +168,7 @@ async fn work(parts: Parts) -> Result<Done, Error> {
         time: Watchmaker::new(clock, Instant::now()),
         latencies: Latencies::default(),
         quickest: Duration::MAX,
+        lull: Lull::default(),
         hungry: Rc::clone(&hungry),
         more: Rc::clone(&more),
         over: Rc::clone(&over),

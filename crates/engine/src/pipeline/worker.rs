@@ -19,7 +19,7 @@ use crate::pack::Meta;
 use crate::report::Report;
 use crate::rt::{Control, Stop};
 use crate::schedule::{
-    Address, Board, ByteRate, Desk, Errand, Hedge, Next, Rate, SiteId, Ticket, Verdict, lull,
+    Address, Board, ByteRate, Desk, Errand, Hedge, Lull, Next, Rate, Seen, SiteId, Ticket, Verdict,
 };
 use crate::sink::{Body, Object, Sink, SinkError};
 use hdrhistogram::Histogram;
@@ -188,6 +188,7 @@ pub(super) struct Worker {
     /// Latencies since the last tick, and the least so far.
     pub(super) latencies: Latencies,
     pub(super) quickest: Duration,
+    pub(super) lull: Lull,
     /// Told when the desk has room for another lease.
     pub(super) hungry: Rc<Notify>,
     /// Told when another link is of use.
@@ -274,12 +275,16 @@ impl Worker {
 
     /// How long to sleep between two looks at the sockets, until the next tick.
     fn set_lull(&mut self, latencies: &Latencies) {
+        let rests = crate::rt::take_rests();
+        self.quickest = latencies.least.map_or(self.quickest, |least| self.quickest.min(least));
         // A rate wants each request at its moment.
         let paced = self.rate.is_some() || self.byte_rate.is_some() || self.pace_due.is_some();
         let mean = latencies.sum.checked_div(latencies.count).filter(|_| !paced);
-        let busy = self.under_way.min(self.roster.working());
-        self.quickest = latencies.least.map_or(self.quickest, |least| self.quickest.min(least));
-        let lull = mean.map_or(Duration::ZERO, |mean| lull(busy, mean, self.quickest));
+        let lull = mean.map_or(Duration::ZERO, |latency| {
+            let busy = self.under_way.min(self.roster.working());
+            let (answers, quickest) = (latencies.count, self.quickest);
+            self.lull.next(Seen { busy, rests, answers, latency, quickest })
+        });
         crate::rt::set_lull(lull);
     }
 

@@ -17,6 +17,8 @@ pub const TICK: Duration = Duration::from_millis(25);
 thread_local! {
     /// How long this core sleeps before it looks whether something has come.
     static LULL: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// How often it had nothing to do since that was last asked.
+    static RESTS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// From now on, whenever the calling core has nothing to do, it sleeps for so long before it looks
@@ -25,7 +27,13 @@ pub fn set_lull(lull: Duration) {
     LULL.set(lull);
 }
 
+/// How often the calling core had nothing to do since this was last asked.
+pub fn take_rests() -> u32 {
+    RESTS.take()
+}
+
 fn rest() {
+    RESTS.set(RESTS.get().saturating_add(1));
     let lull = LULL.get();
     if !lull.is_zero() {
         thread::sleep(lull);

@@ -30,7 +30,7 @@ pub use desk::{Desk, Next, Verdict};
 pub use forecast::{Forecast, Outlook};
 pub use gate::Gate;
 pub use hedge::Hedge;
-pub use lull::lull;
+pub use lull::{Lull, Seen};
 pub use origin::{Fault, Origin, Outage, Probe};
 pub use rate::{ByteRate, Rate};
 pub use throttle::{Answers, Throttle};
