@@ -134,8 +134,8 @@ fn fuzz() -> Result<(), String> {
     check(cargo(&args))
 }
 
-/// What has `unsafe` is tested once more under AddressSanitizer, in a target folder of its own. The
-/// stable toolchain has the sanitizer, and asks for the word that opens what is not stable.
+/// What has `unsafe` is tested once more under AddressSanitizer, in a target folder of its own. (It does
+/// not look into assembly; what it sees is what the code around it does with memory.) The stable toolchain has the sanitizer, and asks for the word that opens what is not stable.
 fn asan() -> Result<(), String> {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
         println!("note: skipped, not for this platform");

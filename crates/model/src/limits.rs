@@ -379,8 +379,9 @@ pub const READ_MIN: usize = 4 << 10;
 /// One read under `--limit-rate` is what comes in so long.
 pub const READ_SPAN: Duration = Duration::from_millis(25);
 
-/// An upload whose name nobody heard is one that a service with a right clock says was begun within so
-/// much of the moment: S3 takes no request of a clock that is further off.
+/// An upload whose name nobody heard is one that the service says was begun within so much of the
+/// moment, by the clock of this machine: S3 takes no request that is further off. (Where windrow corrects
+/// its clock by more, such an upload is not found again.)
 pub const UPLOAD_BEGUN_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// A core that waits for many answers looks for them after this part of what one takes.

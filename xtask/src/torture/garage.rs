@@ -120,7 +120,7 @@ pub(super) fn run(torture: &Torture) -> Result<(), String> {
         get.env("AWS_EC2_METADATA_DISABLED", "true").env_remove("AWS_SESSION_TOKEN");
         get
     };
-    let kills = torture.rounds.unwrap_or(KILLS);
+    let (times, mut all) = (torture.rounds.unwrap_or(KILLS), 0);
     for (nth, (from, to, job, format)) in [
         (server.url.as_str(), "s3://lake", "job-put", "files"),
         ("s3://lake", "", "listed", "files"),
@@ -135,7 +135,8 @@ pub(super) fn run(torture: &Torture) -> Result<(), String> {
     {
         let line = || call(from, to, job, format);
         let begun = Instant::now();
-        let kills = struck(torture.seed ^ (nth as u64) << 40, kills, line)?;
+        let kills = struck(torture.seed ^ (nth as u64) << 40, times, line)?;
+        all += kills;
         let seconds = begun.elapsed().as_secs_f64();
         println!(
             "garage: {format} to {}: {kills} kills, {seconds:.0} s",
@@ -146,6 +147,9 @@ pub(super) fn run(torture: &Torture) -> Result<(), String> {
     unpack.arg("extract").arg(root.join("tar")).arg("-o").arg(root.join("plain")).arg("--quiet");
     check(unpack)?;
     let mut broken = Vec::new();
+    if all == 0 {
+        broken.push("no line was killed before its end".to_owned());
+    }
     for (what, found) in [
         ("listed and fetched", tree(&root.join("listed"))?),
         ("to tar", tree(&root.join("plain"))?),

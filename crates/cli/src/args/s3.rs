@@ -104,21 +104,11 @@ pub(crate) struct S3Args {
     pub(crate) older_than: Option<Moment>,
 
     /// Pages of the listing to ask for at once, at most [default: 32]
-    #[arg(
-        long,
-        value_name = "N",
-        conflicts_with_all = ["keys", "inventory"],
-        env = "WINDROW_LIST_CONCURRENCY",
-        value_parser = parse_width
-    )]
+    #[arg(long, value_name = "N", env = "WINDROW_LIST_CONCURRENCY", value_parser = parse_width)]
     pub(crate) list_concurrency: Option<usize>,
 
     /// List by ListObjects in place of ListObjectsV2: for services that have only that
-    #[arg(
-        long,
-        conflicts_with_all = ["keys", "inventory"],
-        env = "WINDROW_LIST_OBJECTS_V1"
-    )]
+    #[arg(long, env = "WINDROW_LIST_OBJECTS_V1")]
     pub(crate) list_objects_v1: bool,
 }
 

@@ -278,7 +278,10 @@ impl Worker {
         let rests = crate::rt::take_rests();
         self.quickest = latencies.least.map_or(self.quickest, |least| self.quickest.min(least));
         // A rate wants each request at its moment.
-        let paced = self.rate.is_some() || self.byte_rate.is_some() || self.pace_due.is_some();
+        let paced = self.rate.is_some()
+            || self.byte_rate.is_some()
+            || self.pace_due.is_some()
+            || self.rate_held_back;
         let mean = latencies.sum.checked_div(latencies.count).filter(|_| !paced);
         let lull = mean.map_or(Duration::ZERO, |latency| {
             let busy = self.under_way.min(self.roster.working());

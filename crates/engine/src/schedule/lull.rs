@@ -6,8 +6,9 @@
 //!
 //! The wait is a sixteenth of what an answer takes, so that one comes a thirtieth later on
 //! average. Where requests wait in a queue for longer than they are worked on, it is an eighth: the
-//! queue is shorter meanwhile and does not run dry, and nothing comes later at all. That they do is
-//! seen by answers that take twice as long as the quickest one ever did.
+//! queue is shorter meanwhile and does not run dry. That they do is guessed where answers take twice
+//! as long as the quickest one ever did; where that is because servers or bodies differ, they come a
+//! sixteenth later.
 //!
 //! Often answers come in waves, because their requests went together, and a wait would only break
 //! the waves up: twice the CPU, measured. So once in a while there is no wait for a moment, and

@@ -74,7 +74,7 @@ const SOME: f64 = 0.02;
 /// For how long they do not, where fewer requests did not help.
 const DEAF: Duration = Duration::from_secs(60);
 /// One cut takes the ceiling down to no less than one part in so many.
-const DEEPEST: f64 = 4.0;
+const DEEPEST: f64 = 3.0;
 /// Where 503s led below one part in so many of the first limit, fewer requests do not help.
 const HELPLESS: f64 = 4.0;
 /// A limit of which less than this share is used does not grow.

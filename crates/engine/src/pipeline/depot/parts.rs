@@ -39,7 +39,8 @@ pub(super) struct Note {
     path: String,
     /// What the service calls it; `None` before it has said that.
     id: Option<String>,
-    /// When it was asked for, seconds since 1970.
+    /// When it was asked for first, seconds since 1970; 0 where that is not known.
+    #[serde(default)]
     begun: u64,
     #[serde(skip)]
     name: String,
@@ -75,16 +76,28 @@ pub(super) async fn put(
     };
     note.write(store).map_err(Refused::Run)?;
     let put = put_noted(hands, large, read, &mut note).await;
-    if put.is_err()
-        && let Some(id) = &note.id
-    {
+    if put.is_err() {
         // If that does not work either, the next process sees to it.
-        if abort(hands, &note.path, id).await.is_err() {
+        let left = match &note.id {
+            Some(id) => abort(hands, &note.path, id).await.is_err(),
+            None => was_begun_perhaps(&put),
+        };
+        if left {
             return put;
         }
     }
     let gone = store.disk.remove(Dir::State, &note.name);
     put.and(gone.map_err(|errno| Refused::Run(store.wrong("cannot remove a note").why(errno))))
+}
+
+/// Whether an upload may have been begun whose name nobody heard: there was no answer, or one of a service in
+/// trouble.
+fn was_begun_perhaps(put: &Result<(), Refused>) -> bool {
+    match put {
+        Err(Refused::Left) => true,
+        Err(Refused::Object(failure)) => !(400..500).contains(&failure.status),
+        Ok(()) | Err(Refused::Run(_)) => false,
+    }
 }
 
 async fn put_noted(
@@ -313,7 +326,8 @@ fn now() -> u64 {
     now.unwrap_or_default().as_secs()
 }
 
-/// Uploads of just this key that the service knows, begun when this one was: others may be another program's.
+/// Uploads of just this key that the service knows, begun when this one was: others may be another program's. The
+/// request for it may have been made again for as long as an outage is waited for.
 async fn begun(hands: &Hands, note: &Note) -> Result<Vec<String>, Refused> {
     let base = String::from_utf8_lossy(&hands.store.base).into_owned();
     let encoded = note.path.strip_prefix(&base).unwrap_or(&note.path);
@@ -325,14 +339,18 @@ async fn begun(hands: &Hands, note: &Note) -> Result<Vec<String>, Refused> {
     let ask = Ask { act: Act::GET, path: &target, lines: &[], body: None };
     let answer = hands.insist(&ask, None).await?;
     let (mut ids, mut known) = (Vec::new(), (String::new(), String::new(), 0));
-    let near = |moment: u64| moment.abs_diff(note.begun) <= UPLOAD_BEGUN_WITHIN.as_secs();
+    let within = UPLOAD_BEGUN_WITHIN.as_secs();
+    let last = note.begun + hands.store.retry.longest_outage().as_secs() + within;
+    let near = |moment: u64| (note.begun.saturating_sub(within)..=last).contains(&moment);
     let _ = each_text(&answer.body, |names, text| match names {
         [_, Tag::Upload, Tag::Key] => text.clone_into(&mut known.0),
         [_, Tag::Upload, Tag::UploadId] => text.clone_into(&mut known.1),
         [_, Tag::Upload, Tag::Initiated] => known.2 = calendar::seconds(text).unwrap_or(0),
         [_, Tag::Upload] if known.0.as_bytes() == key && near(known.2) => {
             ids.push(std::mem::take(&mut known.1));
+            known.2 = 0;
         }
+        [_, Tag::Upload] => known.2 = 0,
         _ => {}
     });
     Ok(ids)
