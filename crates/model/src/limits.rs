@@ -102,8 +102,8 @@ pub const STARVED: Duration = Duration::from_millis(250);
 /// them `--memory` decides.
 pub const PACK_BLOCK_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(1 << 20);
 
-/// Bytes of a block that are asked for ahead of writing them: one small object of a tar file, with
-/// its padding.
+/// Bytes that are asked for ahead of writing them, of a block or of a shard's lines: one small object of
+/// a tar file, with its padding.
 pub const PACK_AHEAD_BYTES: usize = 1536;
 
 /// Size of the first blocks of a core, at most; they grow with what was stored, see [`REDO_PART`].

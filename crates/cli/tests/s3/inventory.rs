@@ -1,6 +1,7 @@
 //! Inventories in place of a listing: CSV and Parquet, in a bucket and beside their manifest.
 
 use crate::buckets::{asked, by_key, get};
+use crate::listing::killed_and_taken_up;
 use crate::server::{Asked, BUCKET, Server, Trick};
 use crate::sign::uri_encode;
 use crate::support::{Place, assert_same, stored};
@@ -266,19 +267,7 @@ fn a_run_that_was_killed_goes_on() {
             .filter(|(key, _)| wanted(key))
             .map(|(key, body)| (key.clone(), body.clone()))
             .collect();
-        for requests in [2, 700, 1400] {
-            server.forget();
-            let mut running = call().start();
-            wait::until("some are fetched", || {
-                server.asked().len() >= requests || running.has_ended()
-            });
-            if !running.has_ended() {
-                running.signal(Signal::KILL);
-            }
-            running.finish();
-        }
-        let done = call().run().complete(wanted.len() as u64);
-        assert_same(&stored(&done), &by_key(&wanted));
+        killed_and_taken_up(&server, &call, &wanted);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::server::{BUCKET, Server};
 use crate::support::{Place, assert_same, stored};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use windrow_testkit::wait;
+use windrow_testkit::{Windrow, wait};
 
 /// Objects of a few bytes under these keys: body by key.
 fn fill(server: &Server, keys: impl IntoIterator<Item = String>) -> BTreeMap<String, Vec<u8>> {
@@ -47,6 +47,28 @@ fn pages_are_asked_for_ahead_and_nothing_is_lost() {
     }
 }
 
+/// Kills a run behind some requests, three times, and sees that the next one has everything.
+pub(crate) fn killed_and_taken_up(
+    server: &Server,
+    call: &dyn Fn() -> Windrow,
+    wanted: &BTreeMap<String, Vec<u8>>,
+) {
+    let mut kills = 0;
+    for requests in [2, 700, 1400] {
+        server.forget();
+        let mut running = call().start();
+        wait::until("some are fetched", || server.asked().len() >= requests || running.has_ended());
+        if !running.has_ended() {
+            running.signal(Signal::KILL);
+            kills += 1;
+        }
+        running.finish();
+    }
+    assert!(kills > 0, "no process was slow enough to be killed");
+    let done = call().run().complete(wanted.len() as u64);
+    assert_same(&stored(&done), &by_key(wanted));
+}
+
 #[test]
 fn a_run_that_was_killed_lists_on() {
     let server = Server::start(None);
@@ -64,19 +86,7 @@ fn a_run_that_was_killed_lists_on() {
             .filter(|(key, _)| wanted(key))
             .map(|(key, body)| (key.clone(), body.clone()))
             .collect();
-        for requests in [2, 700, 1400] {
-            server.forget();
-            let mut running = call().start();
-            wait::until("some are fetched", || {
-                server.asked().len() >= requests || running.has_ended()
-            });
-            if !running.has_ended() {
-                running.signal(Signal::KILL);
-            }
-            running.finish();
-        }
-        let done = call().run().complete(wanted.len() as u64);
-        assert_same(&stored(&done), &by_key(&wanted));
+        killed_and_taken_up(&server, &call, &wanted);
     }
 }
 

@@ -304,6 +304,9 @@ impl Plan {
         check_division(self.division.as_ref(), self.format, self.memory)?;
         bounds("--cores", self.cores, 1024)?;
         bounds("--pipeline", self.pipeline, PIPELINE_DEPTH)?;
+        // No core that may put nothing.
+        let puts = self.remote.as_ref().and_then(|remote| remote.concurrency);
+        self.cores = self.cores.min(puts.unwrap_or(usize::MAX)).max(1);
         let connections = match self.concurrency {
             Some(concurrency) => {
                 bounds("--concurrency", concurrency, CONCURRENCY)?;
@@ -321,9 +324,6 @@ impl Plan {
         };
         // No core without a connection.
         self.cores = self.cores.min(connections);
-        // Nor one that may put nothing.
-        let puts = self.remote.as_ref().and_then(|remote| remote.concurrency);
-        self.cores = self.cores.min(puts.unwrap_or(usize::MAX)).max(1);
         // Fewer cores rather than none: some connections, directories and files for each.
         let fixed = |cores: usize| RESERVED_FDS + cores * CORE_FDS;
         while self.cores > 1 && files < fixed(self.cores) + self.cores * LEAST_CORE_FDS {

@@ -1,7 +1,7 @@
 //! Lines wait here until there are enough of them for a write. No I/O.
 
 use windrow_model::Error;
-use windrow_model::limits::SHARD_WRITE_BYTES;
+use windrow_model::limits::{PACK_AHEAD_BYTES, SHARD_WRITE_BYTES};
 
 /// Where lines go in the end.
 pub(super) trait Append {
@@ -69,7 +69,9 @@ impl Groups {
             // The next line of this file is as long as this one, and comes when those of the others
             // have driven its memory out of the caches.
             let begin = line.len().saturating_sub(1).min(63);
-            if let Some(next) = group.spare_capacity_mut().get(begin..line.len()) {
+            if let Some(next) =
+                group.spare_capacity_mut().get(begin..line.len().min(PACK_AHEAD_BYTES))
+            {
                 windrow_prefetch::for_writing(next);
             }
             return Ok(());
