@@ -7,7 +7,7 @@ use super::*;
 #[command(next_help_heading = "Transforms")]
 pub(crate) struct TransformArgs {
     /// What is done with each object, in the order of the flags: verify[=sha256:COLUMN], gunzip, zstd,
-    /// resize=256[,mode=fit|fill|crop,format=jpeg|png|webp,quality=85,only-shrink], exec=COMMAND,
+    /// resize=256[,mode=fit|fill|crop,format=jpeg|png|webp,quality=85,lossless,only-shrink], exec=COMMAND,
     /// exec-worker=COMMAND, drop-if=CONDITION
     #[arg(long, value_name = "SPEC", env = "WINDROW_TRANSFORM")]
     pub(crate) transform: Vec<String>,

@@ -5,14 +5,16 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+use webp::PixelLayout;
 
 /// What can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Jpeg,
     Png,
-    /// Without loss: there is no encoder with loss in pure Rust.
     Webp,
+    /// WebP without loss.
+    WebpLossless,
 }
 
 impl Format {
@@ -30,14 +32,20 @@ impl Format {
             Self::Jpeg => "jpeg",
             Self::Png => "png",
             Self::Webp => "webp",
+            Self::WebpLossless => "webp,lossless",
         }
+    }
+
+    /// This, or without loss where it can be either.
+    pub(super) fn lossless(self, yes: bool) -> Self {
+        if yes && self == Self::Webp { Self::WebpLossless } else { self }
     }
 
     pub(super) fn media(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
-            Self::Webp => "image/webp",
+            Self::Webp | Self::WebpLossless => "image/webp",
         }
     }
 }
@@ -75,11 +83,36 @@ pub(super) fn encode(
                 .write_image(&pixels, width, height, extended)
                 .map_err(|error| Failed::new(failed).why(error))?;
         }
-        Format::Webp => WebPEncoder::new_lossless(&mut out)
+        Format::Webp => {
+            // Sizes fit: an image that was decoded has all of its pixels.
+            let layout = colours(pixel, &mut pixels);
+            let image = webp::Encoder::new(&pixels, layout, width, height);
+            let encoded = image
+                .encode_simple(false, f32::from(quality))
+                .map_err(|error| Failed::new(failed).why(format!("{error:?}")))?;
+            out.extend_from_slice(&encoded);
+        }
+        Format::WebpLossless => WebPEncoder::new_lossless(&mut out)
             .write_image(&pixels, width, height, extended)
             .map_err(|error| Failed::new(failed).why(error))?,
     }
     Ok(out)
+}
+
+/// Makes colours of what is grey: libwebp knows nothing else.
+fn colours(pixel: Pixel, pixels: &mut Vec<u8>) -> PixelLayout {
+    match pixel {
+        Pixel::Grey => *pixels = pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
+        Pixel::GreyAlpha => {
+            let (pairs, _) = pixels.as_chunks();
+            *pixels = pairs.iter().flat_map(|&[grey, alpha]| [grey, grey, grey, alpha]).collect();
+        }
+        Pixel::Rgb | Pixel::Rgba => {}
+    }
+    match pixel {
+        Pixel::Grey | Pixel::Rgb => PixelLayout::Rgb,
+        Pixel::GreyAlpha | Pixel::Rgba => PixelLayout::Rgba,
+    }
 }
 
 /// Lays what is transparent onto white, in place.

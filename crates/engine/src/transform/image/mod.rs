@@ -3,7 +3,7 @@
 //! What a body is, its first bytes say, not its name or media type. Every body is hostile: its header is
 //! looked at first, and what would take more pixels ([`IMAGE_PIXELS`]) or memory ([`IMAGE_BYTES`]) than
 //! is allowed is not decoded. Decoders are pure Rust; one that panics fails its object, as anything in a
-//! chain does.
+//! chain does. What is C is libwebp, to encode: it sees pixels of ours and nothing that came.
 
 mod decode;
 mod encode;

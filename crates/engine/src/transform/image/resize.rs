@@ -21,6 +21,8 @@ pub(in crate::transform) struct Resize {
     /// `None`: as it came, where that can be written.
     format: Option<Format>,
     quality: u8,
+    /// Where it is not known yet, by the format, whether there is a loss.
+    lossless: bool,
     only_shrink: bool,
 }
 
@@ -39,7 +41,7 @@ enum Mode {
 }
 
 const HINT: &str = "write resize=256 or resize=WxH, then any of mode=fit|fill|crop, \
-    format=jpeg|png|webp, quality=1..100, only-shrink, with commas between";
+    format=jpeg|png|webp, quality=1..100, lossless, only-shrink, with commas between";
 
 impl Resize {
     pub(in crate::transform) fn read(spec: &Spec<'_>) -> Result<Self, Error> {
@@ -54,7 +56,8 @@ impl Resize {
         };
         let (width, height) = size.split_once('x').unwrap_or((size, size));
         let (width, height) = (side(width)?, side(height)?);
-        let (mut mode, mut format, mut quality, mut only_shrink) = (Mode::Fit, None, None, false);
+        let (mut mode, mut format, mut quality) = (Mode::Fit, None, None);
+        let (mut lossless, mut only_shrink) = (false, false);
         for word in words {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("mode", "fit") => mode = Mode::Fit,
@@ -73,17 +76,24 @@ impl Resize {
                     let value = value.filter(|value| (1..=100).contains(value));
                     quality = Some(value.ok_or_else(|| bad("has a bad quality".to_owned()))?);
                 }
+                ("lossless", "") => lossless = true,
                 ("only-shrink", "") => only_shrink = true,
                 _ => return Err(bad(format!("has no option `{}`", crop(word)))),
             }
         }
-        if quality.is_some() && matches!(format, Some(Format::Png | Format::Webp)) {
+        let format = format.map(|format| format.lossless(lossless));
+        if quality.is_some() && matches!(format, Some(Format::Png | Format::WebpLossless)) {
             return Err(spec
                 .bad("has a quality for a format without loss")
-                .hint("PNG and WebP are written without loss; quality is for format=jpeg"));
+                .hint("quality is for JPEG, and for WebP that is not `lossless`"));
+        }
+        if lossless && format == Some(Format::Jpeg) {
+            return Err(spec
+                .bad("asks for a JPEG without loss")
+                .hint("format=png and format=webp,lossless are without loss"));
         }
         let quality = quality.unwrap_or(85);
-        Ok(Self { width, height, mode, format, quality, only_shrink })
+        Ok(Self { width, height, mode, format, quality, lossless, only_shrink })
     }
 
     pub(in crate::transform) fn apply(
@@ -113,7 +123,7 @@ impl Resize {
         let shape = decode::decode(kind, body, kept)?;
         let (size, pixels) = self.scale(shape, kept)?;
         let (size, pixels) = upright(shape, size, pixels)?;
-        let format = self.format.unwrap_or(Format::like(kind));
+        let format = self.format.unwrap_or(Format::like(kind)).lossless(self.lossless);
         Ok((format, encode(format, self.quality, size, shape.pixel, pixels)?))
     }
 
@@ -224,8 +234,11 @@ impl fmt::Display for Resize {
         if let Some(format) = self.format {
             write!(f, ",format={}", format.name())?;
         }
-        if !matches!(self.format, Some(Format::Png | Format::Webp)) {
+        if !matches!(self.format, Some(Format::Png | Format::WebpLossless)) {
             write!(f, ",quality={}", self.quality)?;
+        }
+        if self.lossless && self.format.is_none() {
+            f.write_str(",lossless")?;
         }
         f.write_str(if self.only_shrink { ",only-shrink" } else { "" })
     }

@@ -26,7 +26,10 @@ fn a_chain_has_one_form() {
             &["resize=64x32,only-shrink,format=jpg,quality=9,mode=crop"],
             r#"["resize=64x32,mode=crop,format=jpeg,quality=9,only-shrink"]"#,
         ),
-        (&["resize=1,format=webp"], r#"["resize=1x1,mode=fit,format=webp"]"#),
+        (&["resize=1,format=webp"], r#"["resize=1x1,mode=fit,format=webp,quality=85"]"#),
+        (&["resize=1,lossless,format=webp"], r#"["resize=1x1,mode=fit,format=webp,lossless"]"#),
+        (&["resize=1,format=png,lossless"], r#"["resize=1x1,mode=fit,format=png"]"#),
+        (&["resize=1,lossless"], r#"["resize=1x1,mode=fit,quality=85,lossless"]"#),
         (&["exec(drop=10)=cat"], r#"["exec=cat"]"#),
         (&["exec-worker=python3 worker.py"], r#"["exec-worker=python3 worker.py"]"#),
     ] {
@@ -60,8 +63,17 @@ fn mistakes_are_told() {
         ("resize=5,quality=0", "--transform resize=5,quality=0: has a bad quality"),
         ("resize=5,format=avif", "--transform resize=5,format=avif: AVIF cannot be written"),
         (
-            "resize=5,format=webp,quality=9",
-            "--transform resize=5,format=webp,quality=9: has a quality for a format without loss",
+            "resize=5,format=png,quality=9",
+            "--transform resize=5,format=png,quality=9: has a quality for a format without loss",
+        ),
+        (
+            "resize=5,quality=9,format=webp,lossless",
+            "--transform resize=5,quality=9,format=webp,lossless: has a quality for a format \
+             without loss",
+        ),
+        (
+            "resize=5,format=jpeg,lossless",
+            "--transform resize=5,format=jpeg,lossless: asks for a JPEG without loss",
         ),
         ("exec", "--transform exec: names no command"),
         ("exec= ", "--transform exec= : names no command"),
