@@ -36,7 +36,7 @@ use crate::report::{Latency, Report, Summary, latency_histogram};
 use crate::rt::{self, Control, Stop, machine};
 pub use crate::schedule::Outage;
 use crate::schedule::{ByteRate, Forecast, Outlook, Rate};
-use crate::sink::{Destination, Settings, Sinks};
+use crate::sink::{self, Destination, Settings, Sinks};
 use crate::transform::Pool;
 use crate::wire::Network;
 use record::Record;
@@ -356,9 +356,11 @@ fn run_cores(
         held_packs: plan.held_packs,
         directories: plan.directories,
         commit_interval: plan.commit_interval,
-        upload_bytes: plan.memory / 8 / plan.cores as u64,
-        keep_metadata: plan.remote.as_ref().is_some_and(|remote| remote.keep_metadata),
-        depot: depot.map(|depot| Arc::new(depot) as Arc<dyn crate::sink::Depot>),
+        remote: depot.zip(plan.remote.as_ref()).map(|(depot, remote)| sink::Remote {
+            depot: Arc::new(depot),
+            bytes: plan.memory / 8 / plan.cores as u64,
+            metadata: remote.keep_metadata,
+        }),
     };
     let sinks = Sinks::new(Arc::clone(dest), settings)?;
     let mut network = plan.network.clone();

@@ -168,9 +168,7 @@ impl Writer {
             held_packs: held.held_packs,
             directories: held.directories,
             commit_interval: options.commit_interval,
-            depot: None,
-            upload_bytes: 0,
-            keep_metadata: false,
+            remote: None,
         };
         let sinks = Sinks::new(Arc::clone(&dest), settings)?;
         let mut writer = Self {

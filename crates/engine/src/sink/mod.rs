@@ -267,11 +267,18 @@ pub struct Settings {
     /// Time between two commits.
     pub commit_interval: std::time::Duration,
     /// Where objects and packs go that are not for the disk.
-    pub depot: Option<Arc<dyn Depot>>,
+    pub remote: Option<Remote>,
+}
+
+/// Where objects and packs go that are not for the disk.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// What takes them.
+    pub depot: Arc<dyn Depot>,
     /// Bytes of bodies that each core may have in memory on their way there.
-    pub upload_bytes: u64,
+    pub bytes: u64,
     /// Objects there keep every header line that says something of them, not only their type.
-    pub keep_metadata: bool,
+    pub metadata: bool,
 }
 
 /// Opens the sinks of a run.
@@ -307,7 +314,7 @@ impl Sinks {
 
     /// Where objects and packs go that are not for the disk.
     pub(crate) fn depot(&self) -> Option<&dyn Depot> {
-        self.settings.depot.as_deref()
+        self.settings.remote.as_ref().map(|remote| &*remote.depot)
     }
 
     /// New packs have numbers from `first` on, and these packs are to be finished; to be called
@@ -335,14 +342,9 @@ impl Sinks {
     ) -> Result<Box<dyn Sink>, Error> {
         let settings = &self.settings;
         Ok(match settings.format {
-            Format::Files if let Some(depot) = &settings.depot => {
-                let manner = remote::Manner {
-                    bytes: settings.upload_bytes,
-                    metadata: settings.keep_metadata,
-                    commit_interval: settings.commit_interval,
-                    every: self.every(),
-                };
-                Box::new(remote::RemoteSink::open(Arc::clone(depot), books(core), manner)?)
+            Format::Files if let Some(remote) = &settings.remote => {
+                let often = (settings.commit_interval, self.every());
+                Box::new(remote::RemoteSink::open(remote.clone(), books(core), often)?)
             }
             Format::Files => {
                 let writer = Writer::start(self.hand(tar::KIND, books(core)), 0, 1)?;
@@ -384,7 +386,7 @@ impl Sinks {
         let dest = &self.dest;
         let hand =
             Hand::new(dest.disk(), book, packs, self.every(), dest.shown(), dest.syncs_at_once());
-        hand.to(self.settings.depot.clone())
+        hand.to(self.settings.remote.as_ref().map(|remote| Arc::clone(&remote.depot)))
     }
 
     fn records(

@@ -5,16 +5,16 @@
 //! the source down.
 
 use super::book::Book;
-use super::depot::{Depot, Refused, Told, Upload, UploadBody};
+use super::depot::{Refused, Told, Upload, UploadBody};
 use super::hand::{CommitSize, Shared};
-use super::{Body, CommitClock, Object, Sink, SinkError};
+use super::{Body, CommitClock, Object, Remote, Sink, SinkError};
 use crate::disk::Synced;
 use crate::pack::Meta;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use windrow_model::limits::{HAND_OBJECTS, HAND_OVER, REDO_PART, UPLOAD_SPOOLS, UPLOADS_WAITING};
 use windrow_model::{Batch, Error, FailedObject, Failure, FailureClass, Place, Receipt};
 
@@ -25,20 +25,12 @@ pub(super) struct RemoteSink {
     notes: Option<Sender<Note>>,
     threads: Vec<JoinHandle<()>>,
     state: Arc<State>,
-    manner: Manner,
+    /// See [`Remote`].
+    bytes: u64,
+    /// See [`Remote`].
+    metadata: bool,
     taken: (u64, u64),
     clock: CommitClock,
-}
-
-/// How objects are put.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
-    /// Bytes of bodies that one core has in memory on their way.
-    pub(super) bytes: u64,
-    /// Every header line that says something of an object goes along, not only its type.
-    pub(super) metadata: bool,
-    pub(super) commit_interval: std::time::Duration,
-    pub(super) every: CommitSize,
 }
 
 /// What the threads share.
@@ -71,9 +63,9 @@ enum Note {
 
 impl RemoteSink {
     pub(super) fn open(
-        depot: Arc<dyn Depot>,
+        Remote { depot, bytes, metadata }: Remote,
         book: Box<dyn Book>,
-        manner: Manner,
+        (commit_interval, every): (Duration, CommitSize),
     ) -> Result<Self, Error> {
         let (uploads, todo) = async_channel::bounded(UPLOADS_WAITING);
         let (notes, noted) = channel();
@@ -94,16 +86,17 @@ impl RemoteSink {
                 });
             }),
         )?;
-        let keeper = Keeper { book, state: Arc::clone(&state), every: manner.every, lost: false };
+        let keeper = Keeper { book, state: Arc::clone(&state), every, lost: false };
         let keeper = start("record", Box::new(move || keeper.run(&noted)))?;
         Ok(Self {
             uploads: Some(uploads),
             notes: Some(notes),
             threads: vec![uploader, keeper],
             state,
-            manner,
+            bytes,
+            metadata,
             taken: (0, 0),
-            clock: CommitClock::new(manner.commit_interval),
+            clock: CommitClock::new(commit_interval),
         })
     }
 
@@ -131,11 +124,11 @@ impl Sink for RemoteSink {
                 (UploadBody::Spool(spool), sum)
             }
         };
-        let headers = object.meta.map(|meta| headers(meta, self.manner.metadata));
+        let headers = object.meta.map(|meta| headers(meta, self.metadata));
         let headers = headers.unwrap_or_default();
         let url = object.meta.map(|meta| meta.url.clone()).unwrap_or_default();
         let upload = Upload { ordinal, name: object.name.to_vec(), body, sum, headers, url };
-        self.state.enter(&upload, self.manner.bytes);
+        self.state.enter(&upload, self.bytes);
         let sent = self.uploads.as_ref().map(|uploads| uploads.send_blocking(upload));
         if !matches!(sent, Some(Ok(()))) {
             self.state.check().map_err(SinkError::Run)?;
