@@ -121,6 +121,9 @@ pub const PACK_SLACK_BYTES: usize = 256 << 10;
 /// Body buffers up to this size are kept for the next body.
 pub const KEPT_BUFFER_BYTES: usize = 256 << 10;
 
+/// A body of so many bytes is worth memory of its own.
+pub const PARTED_BYTES: usize = 32 << 10;
+
 /// An idle connection is not used again after this time: below the smallest keep-alive time of
 /// common servers (Node.js closes after 5 s).
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
@@ -389,6 +392,12 @@ pub const LULL_SHARE: u32 = 16;
 
 /// The longest such wait.
 pub const LULL_MOST: Duration = Duration::from_millis(1);
+
+/// Where bodies wait for transforms, it is such a part of what those have to do.
+pub const LULL_WORK_SHARE: u32 = 8;
+
+/// The longest there.
+pub const LULL_WORK: Duration = Duration::from_millis(4);
 
 /// Every so many ticks there is none, to see how answers come without it.
 pub const LULL_LOOK: u32 = 40;

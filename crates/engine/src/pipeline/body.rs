@@ -3,7 +3,7 @@
 use crate::sink::{Destination, Spool};
 use std::sync::Arc;
 use windrow_model::Error;
-use windrow_model::limits::KEPT_BUFFER_BYTES;
+use windrow_model::limits::{KEPT_BUFFER_BYTES, PARTED_BYTES};
 
 /// The bytes of a body so far.
 #[derive(Debug, Default)]
@@ -64,7 +64,12 @@ impl Bodies {
                 Some(length) if length > self.spool_above as u64 => {
                     Incoming::Spool(Box::new(Spool::create(&self.dest)?))
                 }
-                _ => Incoming::Memory(self.spare.pop().unwrap_or_default()),
+                length => {
+                    let mut memory = self.spare.pop().unwrap_or_default();
+                    // At once, and not in steps; what never comes is never touched.
+                    memory.reserve_exact(length.unwrap_or_default() as usize);
+                    Incoming::Memory(memory)
+                }
             };
         }
         if let Incoming::Memory(memory) = incoming {
@@ -91,6 +96,19 @@ impl Bodies {
         if let Incoming::Memory(memory) = incoming {
             self.keep(memory);
         }
+    }
+
+    /// A body for somebody who keeps it. What is large goes as it is; what is small is copied, and its
+    /// memory serves the next.
+    pub(super) fn part_with(&mut self, memory: Vec<u8>) -> Vec<u8> {
+        let wasted = memory.capacity() - memory.len();
+        if memory.len() >= PARTED_BYTES && wasted <= memory.len() / 4 {
+            self.held = self.held.saturating_sub(memory.len());
+            return memory;
+        }
+        let own = memory.as_slice().to_vec();
+        self.keep(memory);
+        own
     }
 
     fn keep(&mut self, mut memory: Vec<u8>) {

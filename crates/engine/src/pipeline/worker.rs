@@ -288,7 +288,8 @@ impl Worker {
             let (answers, quickest) = (latencies.count, self.quickest);
             self.lull.next(Seen { busy, rests, answers, latency, quickest })
         });
-        crate::rt::set_lull(lull);
+        let backlog = self.workshop.as_mut().filter(|_| !paced).map(Workshop::lull);
+        crate::rt::set_lull(lull.max(backlog.unwrap_or_default()));
     }
 
     /// Tells what happened since the last tick, and learns how many requests may be under way.

@@ -13,9 +13,14 @@
 //! Often answers come in waves, because their requests went together, and a wait would only break
 //! the waves up: twice the CPU, measured. So once in a while there is no wait for a moment, and
 //! only where answers come one by one in that moment there is one behind it.
+//!
+//! Where bodies wait for transforms, nothing is gained by being quick, and each look at the sockets takes
+//! the core from a transform in the middle of its work. There the wait is an eighth of what they still have to do.
 
 use std::time::Duration;
-use windrow_model::limits::{LULL_LEAST, LULL_LOOK, LULL_MOST, LULL_SHARE};
+use windrow_model::limits::{
+    LULL_LEAST, LULL_LOOK, LULL_MOST, LULL_SHARE, LULL_WORK, LULL_WORK_SHARE,
+};
 
 /// What a core saw since it was last asked.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +57,13 @@ impl Lull {
         self.now = if self.singly && !looks { length(&seen) } else { Duration::ZERO };
         self.now
     }
+
+    /// The sleep where so many bodies wait for transforms that had so many results in the last `tick`.
+    pub fn of_work(waiting: usize, results: u32, tick: Duration) -> Duration {
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let lull = (tick / LULL_WORK_SHARE).saturating_mul(waiting) / results.max(1);
+        if lull < LULL_LEAST { Duration::ZERO } else { lull.min(LULL_WORK) }
+    }
 }
 
 /// Zero where too little would come meanwhile.
@@ -84,6 +96,17 @@ mod tests {
         let queued = length(&seen(64, MILLI * 4, MILLI));
         assert_eq!(queued, MILLI / 2, "most of it in a queue");
         assert_eq!(far(1000, MILLI * 80), LULL_MOST);
+    }
+
+    #[test]
+    fn it_is_a_small_part_of_the_work_that_waits() {
+        let tick = MILLI * 24;
+        assert_eq!(Lull::of_work(0, 5, tick), Duration::ZERO, "the next body is wanted at once");
+        assert_eq!(Lull::of_work(2, 6, tick), MILLI, "8 ms of work");
+        assert_eq!(Lull::of_work(1, 1000, tick), Duration::ZERO, "too short");
+        assert_eq!(Lull::of_work(100, 5, tick), LULL_WORK);
+        assert_eq!(Lull::of_work(1, 0, tick), MILLI * 3, "none was done in a whole tick");
+        assert_eq!(Lull::of_work(usize::MAX, 0, tick), LULL_WORK);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! pending. Where the transforms have no room, nothing new is begun: what is under way waits here.
 
 use super::*;
+use crate::rt::TICK;
 use crate::transform::{Client, Done, Object as Work, Outcome, Pool};
 use std::collections::VecDeque;
 
@@ -18,6 +19,8 @@ pub(in crate::pipeline) struct Workshop {
     /// What there was no room for yet: its body stays where it is until there is.
     held: VecDeque<(u32, Work, Incoming)>,
     done: Vec<Done>,
+    /// Results since the last tick.
+    results: u32,
     /// Objects that were dropped and are not recorded yet.
     dropped: Vec<Ordinal>,
     /// Bytes of a body that goes to the transforms, at most.
@@ -51,6 +54,7 @@ impl Workshop {
             free: Vec::new(),
             held: VecDeque::new(),
             done: Vec::new(),
+            results: 0,
             dropped: Vec::new(),
             most,
         }
@@ -69,6 +73,12 @@ impl Workshop {
     /// Whether no result is waited for.
     pub(in crate::pipeline) fn is_idle(&self) -> bool {
         self.free.len() == self.benches.len()
+    }
+
+    /// How long to sleep between two looks at the sockets; asked once a tick.
+    pub(super) fn lull(&mut self) -> Duration {
+        let results = std::mem::take(&mut self.results);
+        Lull::of_work(self.client.waiting(), results, TICK)
     }
 
     /// Objects that were dropped and are not recorded.
@@ -159,10 +169,7 @@ impl Worker {
             }
             match body {
                 Incoming::Empty => {}
-                Incoming::Memory(memory) => {
-                    work.body.extend_from_slice(&memory);
-                    bodies.recycle(Incoming::Memory(memory));
-                }
+                Incoming::Memory(memory) => work.body = bodies.part_with(memory),
                 Incoming::Spool(spool) => {
                     work.body = vec![0; usize::try_from(spool.len()).unwrap_or_default()];
                     if let Err(error) = spool.read_at(0, &mut work.body) {
@@ -193,6 +200,7 @@ impl Worker {
         let was_full = workshop.is_full();
         let mut done = std::mem::take(&mut workshop.done);
         let taken = workshop.client.take(&mut done);
+        workshop.results += done.len() as u32;
         self.submit_held();
         let Some(workshop) = &mut self.workshop else { return };
         workshop.client.flush();

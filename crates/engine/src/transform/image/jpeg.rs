@@ -38,8 +38,11 @@ impl Head {
                         0xDA => {
                             let (width, height, components, progressive) = frame?;
                             let scans = body.get(at..)?;
-                            let last = memchr::memmem::rfind(scans, b"\xFF\xDA").unwrap_or(0);
-                            let ended = memchr::memmem::find(&scans[last..], b"\xFF\xD9").is_some();
+                            // From behind, which is where the end is.
+                            let last = memchr::memrchr_iter(0xFF, scans)
+                                .filter_map(|at| scans.get(at + 1))
+                                .find(|marker| matches!(marker, 0xD9 | 0xDA));
+                            let ended = last == Some(&0xD9);
                             return Some(Self { width, height, components, progressive, ended });
                         }
                         _ => {}

@@ -122,6 +122,11 @@ impl Client {
         jobs.into_iter().map(|job| job.key).collect()
     }
 
+    /// Objects that were submitted and that no thread has begun with.
+    pub fn waiting(&self) -> usize {
+        self.gathered.len() + self.pool.shared.queue().entries[self.place].jobs.len()
+    }
+
     /// Objects that were submitted and whose results were not taken.
     pub fn outstanding(&self) -> usize {
         self.outstanding
