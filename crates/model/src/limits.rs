@@ -163,6 +163,12 @@ pub const HELD_BATCHES: usize = 2;
 /// with what was stored, see [`REDO_PART`].
 pub const HELD_FILES: std::ops::RangeInclusive<usize> = 256..=2048;
 
+/// Small files that a core writes in a row.
+pub const WRITTEN_FILES: usize = 64;
+
+/// A body that is no larger waits in memory for others; larger ones are written at once.
+pub const HELD_BODY_BYTES: usize = 2 << 10;
+
 /// A process that is killed loses what it had in hand. Each core has at most this part of what it
 /// stored in hand, in one block or list (or their smallest size): 1/256.
 pub const REDO_PART: u64 = 256;

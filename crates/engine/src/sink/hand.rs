@@ -39,6 +39,8 @@ pub(super) trait Item: Debug + Send {
     fn bytes(&self) -> u64;
     /// Appends what it takes to check it later.
     fn manifest(&self, out: &mut Vec<u8>);
+    /// Writes it, if that was not done.
+    fn write(&mut self) -> Result<(), Errno>;
     /// Gives it its name, in place of a file that has it.
     fn place(&mut self) -> Result<(), Errno>;
     /// Says which directory it is in.
@@ -409,6 +411,10 @@ impl Hand {
         if items.is_empty() {
             return self.commit();
         }
+        let mut stopped = self.write_rest(items)?;
+        if items.is_empty() {
+            return stopped.map_or_else(|| self.commit(), Err);
+        }
         let unsynced = |this: &mut Self, errno| {
             this.give_up();
             this.wrong("", "cannot make the output durable", errno)
@@ -423,7 +429,6 @@ impl Hand {
         let mut synced = synced.map_err(|errno| unsynced(self, errno))?;
         let mut batch = std::mem::take(&mut self.batch);
         let mut dirs: Vec<(u64, usize)> = Vec::new();
-        let mut stopped = None;
         for (index, item) in items.iter_mut().enumerate() {
             match item.place() {
                 Ok(()) => {}
@@ -468,6 +473,29 @@ impl Hand {
             self.settle(synced)?;
         }
         stopped.map_or(Ok(()), Err)
+    }
+
+    /// Writes files that could not be written at first, and gives up those that cannot now; nothing behind
+    /// an error that ends the run stays in the list.
+    fn write_rest(&mut self, items: &mut Items) -> Result<Option<Error>, Error> {
+        let mut at = 0;
+        while let Some(item) = items.get_mut(at) {
+            match item.write() {
+                Ok(()) => at += 1,
+                Err(errno) => match super::errno::of_object(errno) {
+                    Some(failure) => {
+                        let item = items.remove(at);
+                        self.reject(&*item, failure)?;
+                    }
+                    None => {
+                        let stopped = self.wrong(&shown(item.name()), "cannot store", errno);
+                        items.truncate(at);
+                        return Ok(Some(stopped));
+                    }
+                },
+            }
+        }
+        Ok(None)
     }
 
     fn reject(&mut self, item: &dyn Item, failure: Failure) -> Result<(), Error> {

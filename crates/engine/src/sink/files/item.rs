@@ -1,4 +1,4 @@
-//! A file that was written and has no name yet.
+//! A file that has no name yet.
 
 use super::super::dest::Destination;
 use super::super::hand::Item;
@@ -12,59 +12,57 @@ use windrow_model::{Ordinal, name};
 
 #[derive(Debug)]
 pub(super) struct FileItem {
-    dest: Arc<Destination>,
-    method: Method,
+    pub(super) dest: Arc<Destination>,
+    pub(super) method: Method,
     /// Where it belongs; `None` for the destination itself.
-    dir: Option<Arc<OwnedFd>>,
+    pub(super) dir: Option<Arc<OwnedFd>>,
     /// Where it got its name, where that is another directory.
-    placed_in: Option<OwnedFd>,
-    content: Content,
-    name: Box<[u8]>,
-    ordinal: Ordinal,
-    bytes: u64,
-    sum: u32,
+    pub(super) placed_in: Option<OwnedFd>,
+    /// `None`: to be written, from what is behind the name.
+    pub(super) content: Option<Content>,
+    /// The object's name, and its body if that is to be written.
+    pub(super) text: Box<[u8]>,
+    /// Length of the name.
+    pub(super) name: usize,
+    pub(super) ordinal: Ordinal,
+    pub(super) bytes: u64,
+    pub(super) sum: u32,
 }
 
 impl FileItem {
-    #[expect(clippy::too_many_arguments, reason = "a record, made in one place")]
-    pub(super) fn new(
-        dest: Arc<Destination>,
-        method: Method,
-        dir: Option<Arc<OwnedFd>>,
-        content: Content,
-        name: &[u8],
-        ordinal: Ordinal,
-        bytes: u64,
-        sum: u32,
-    ) -> Self {
-        let name = name.into();
-        Self { dest, method, dir, placed_in: None, content, name, ordinal, bytes, sum }
-    }
-
     fn place_in_dir(&mut self) -> Result<(), Errno> {
-        let at = memchr::memrchr(b'/', &self.name).map_or(0, |at| at + 1);
-        let file: Box<[u8]> = self.name[at..].into();
-        let dir = self.dir.clone();
-        let (method, dest) = (self.method, Arc::clone(&self.dest));
-        let dir_fd = dir.as_deref().map_or(dest.root(), AsFd::as_fd);
-        if name::is_plain(&file, dir.is_none()) {
-            match method.place(&dest, dir_fd, &file, &mut self.content) {
+        let (method, dest) = (self.method, &*self.dest);
+        let Some(content) = &mut self.content else { return Err(Errno::BADF) };
+        let name = &self.text[..self.name];
+        let file = &name[memchr::memrchr(b'/', name).map_or(0, |at| at + 1)..];
+        let dir_fd = self.dir.as_deref().map_or(dest.root(), AsFd::as_fd);
+        if name::is_plain(file, self.dir.is_none()) {
+            match method.place(dest, dir_fd, file, content) {
                 // A directory of other objects is there; the encoded form is the second place.
                 Err(Errno::ISDIR) => {}
                 other => return other,
             }
         }
         let mut encoded = Vec::new();
-        name::encode_component(&file, name::Kind::File, &mut encoded);
+        name::encode_component(file, name::Kind::File, &mut encoded);
         match memchr::memrchr(b'/', &encoded) {
-            None => method.place(&dest, dir_fd, &encoded, &mut self.content),
+            None => method.place(dest, dir_fd, &encoded, content),
             Some(at) => {
                 let dir = tree::descend(dir_fd, &encoded[..at])?;
-                method.place(&dest, dir.as_fd(), &encoded[at + 1..], &mut self.content)?;
+                method.place(dest, dir.as_fd(), &encoded[at + 1..], content)?;
                 self.placed_in = Some(dir);
                 Ok(())
             }
         }
+    }
+
+    /// Makes its directory again: somebody removed it meanwhile.
+    fn find_dir(&mut self) -> Result<(), Errno> {
+        let name = self.name();
+        let at = memchr::memrchr(b'/', name).unwrap_or(0);
+        let dir = tree::walk(self.dest.root(), &name[..at])?;
+        self.dir = Some(Arc::new(dir));
+        Ok(())
     }
 
     fn dir_fd(&self) -> BorrowedFd<'_> {
@@ -78,7 +76,7 @@ impl Item for FileItem {
     }
 
     fn name(&self) -> &[u8] {
-        &self.name
+        &self.text[..self.name]
     }
 
     fn bytes(&self) -> u64 {
@@ -86,16 +84,30 @@ impl Item for FileItem {
     }
 
     fn manifest(&self, out: &mut Vec<u8>) {
-        crate::manifest::put_file(out, &self.name, self.bytes, self.sum);
+        crate::manifest::put_file(out, self.name(), self.bytes, self.sum);
+    }
+
+    fn write(&mut self) -> Result<(), Errno> {
+        if self.content.is_some() {
+            return Ok(());
+        }
+        let write =
+            |this: &Self| this.method.write(&this.dest, this.dir_fd(), &this.text[this.name..]);
+        let written = match write(self) {
+            Err(errno) if self.dir.is_some() && tree::gone(errno) => {
+                self.find_dir()?;
+                write(self)
+            }
+            written => written,
+        };
+        self.content = Some(written?);
+        Ok(())
     }
 
     fn place(&mut self) -> Result<(), Errno> {
         match self.place_in_dir() {
-            // Somebody removed the directory meanwhile: it is made again.
             Err(Errno::NOENT) if self.dir.is_some() => {
-                let at = memchr::memrchr(b'/', &self.name).unwrap_or(0);
-                let dir = tree::walk(self.dest.root(), &self.name[..at])?;
-                self.dir = Some(Arc::new(dir));
+                self.find_dir()?;
                 self.place_in_dir()
             }
             other => other,
@@ -120,6 +132,8 @@ impl Item for FileItem {
     }
 
     fn sync(&self) -> Result<Synced, Errno> {
-        self.dest.sync_file(self.content.file())
+        self.content
+            .as_ref()
+            .map_or(Err(Errno::BADF), |content| self.dest.sync_file(content.file()))
     }
 }

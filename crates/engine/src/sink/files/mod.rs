@@ -1,7 +1,8 @@
 //! Each object a file, whole under its name or not there at all.
 //!
-//! A body is written into a file without a name. Files are collected in lists; a list is made
-//! durable at once, then its files get their names, then they are recorded.
+//! A body is written into a file without a name, some dozens in a row where they are small. Files are
+//! collected in lists; a list is made durable at once, then its files get their names, then they are
+//! recorded.
 
 mod item;
 mod method;
@@ -21,7 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 pub(crate) use tree::{Tree, descend};
-use windrow_model::limits::{HAND_OVER_FILES, HELD_FILES, REDO_PART};
+use windrow_model::limits::{
+    HAND_OVER_FILES, HELD_BODY_BYTES, HELD_FILES, REDO_PART, WRITTEN_FILES,
+};
 use windrow_model::{Error, FailedObject, FailureClass, Place, Receipt, name};
 
 pub(super) struct FilesSink {
@@ -30,6 +33,8 @@ pub(super) struct FilesSink {
     method: Method,
     writer: Writer,
     items: Items,
+    /// So many of them are written.
+    written: usize,
     /// A list of so many is handed over.
     hand_over_at: usize,
     /// No list is longer.
@@ -49,14 +54,15 @@ impl FilesSink {
         (most, directories): (usize, usize),
         commit_interval: Duration,
     ) -> Result<Self, Error> {
-        let items = writer.list()?;
         let most = most.clamp(1, *HELD_FILES.end());
+        let items = writer.list()?;
         Ok(Self {
             dest,
             tree: Tree::new(directories),
             method,
             writer,
             items,
+            written: 0,
             hand_over_at: most.min(*HELD_FILES.start()),
             most,
             waiting: None,
@@ -76,33 +82,50 @@ impl FilesSink {
         let mut dir = open(&mut self.tree, &self.dest)?;
         let mut sum = crc32c::crc32c(name);
         let bytes = object.body.len();
-        let content = match object.body {
+        let (content, body): (_, &[u8]) = match object.body {
             Body::Bytes(body) => {
                 sum = crc32c::crc32c_append(sum, body);
-                let write = |dir: &Option<Arc<OwnedFd>>| {
-                    let near = dir.as_deref().map_or(self.dest.root(), AsFd::as_fd);
-                    self.method.write(&self.dest, near, body)
-                };
-                match (write(&dir), path) {
-                    // Somebody removed the directory meanwhile: it is made again. (EPERM is what
-                    // ext4 says of a nameless file in a directory that is gone.)
-                    (Err(Errno::NOENT | Errno::PERM), Some(path)) => {
-                        self.tree.forget(path);
-                        dir = open(&mut self.tree, &self.dest)?;
-                        write(&dir)?
-                    }
-                    (written, _) => written?,
+                if body.len() <= HELD_BODY_BYTES {
+                    (None, body)
+                } else {
+                    let write = |dir: &Option<Arc<OwnedFd>>| {
+                        let near = dir.as_deref().map_or(self.dest.root(), AsFd::as_fd);
+                        self.method.write(&self.dest, near, body)
+                    };
+                    let content = match (write(&dir), path) {
+                        (Err(errno), Some(path)) if tree::gone(errno) => {
+                            self.tree.forget(path);
+                            dir = open(&mut self.tree, &self.dest)?;
+                            write(&dir)?
+                        }
+                        (written, _) => written?,
+                    };
+                    (Some(content), &[])
                 }
             }
             Body::Spool(spool) => {
                 let len = usize::try_from(bytes).map_err(|_| Errno::FBIG)?;
                 sum = crc32c::crc32c_combine(sum, spool.sum(), len);
-                spool.into_content()
+                (Some(spool.into_content()), &[])
             }
         };
         let dest = Arc::clone(&self.dest);
-        let method = self.method;
-        Ok(FileItem::new(dest, method, dir, content, name, object.ordinal, bytes, sum))
+        let (method, ordinal) = (self.method, object.ordinal);
+        let text = [name, body].concat().into();
+        let name = name.len();
+        let placed_in = None;
+        let item =
+            FileItem { dest, method, dir, placed_in, content, text, name, ordinal, bytes, sum };
+        Ok(item)
+    }
+
+    /// Writes in a row what waits for that, and says whether all could be written. What could not is
+    /// tried again by the writer, who says what is wrong with it.
+    fn write_behind(&mut self) -> bool {
+        let waiting = &mut self.items[self.written..];
+        let failed = waiting.iter_mut().position(|item| item.write().is_err());
+        self.written += failed.unwrap_or(waiting.len());
+        failed.is_none()
     }
 
     fn hand_over(&mut self) -> Result<(), Error> {
@@ -110,6 +133,8 @@ impl FilesSink {
         if self.items.is_empty() {
             return Ok(());
         }
+        self.write_behind();
+        self.written = 0;
         let items = std::mem::take(&mut self.items);
         self.writer.place(items)?;
         self.items = self.writer.list()?;
@@ -135,7 +160,8 @@ impl Sink for FilesSink {
                 self.items.push(Box::new(item));
                 self.taken.0 += 1;
                 self.taken.1 += bytes;
-                if self.items.len() >= self.hand_over_at {
+                let many = self.items.len() - self.written >= WRITTEN_FILES;
+                if self.items.len() >= self.hand_over_at || many && !self.write_behind() {
                     // The object was taken, whatever becomes of the list.
                     if let Err(error) = self.hand_over() {
                         self.taken.0 -= 1;
@@ -173,7 +199,10 @@ impl Sink for FilesSink {
         let last = self.hand_over_failures();
         let last = last.and_then(|()| match self.items.is_empty() {
             true => Ok(()),
-            false => self.writer.place(std::mem::take(&mut self.items)),
+            false => {
+                self.write_behind();
+                self.writer.place(std::mem::take(&mut self.items))
+            }
         });
         self.items.clear();
         self.writer.finish().and(last)

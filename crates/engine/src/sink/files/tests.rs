@@ -9,15 +9,15 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-fn sink(dir: &Path) -> FilesSink {
+/// A sink that places so many files at once.
+fn sink(dir: &Path, most: usize) -> FilesSink {
     let dest = Arc::new(Destination::prepare(dir).unwrap());
     let every = CommitSize { objects: 1000, bytes: 1 << 20, packs: 4 };
     let book = Box::new(NoBook);
     let hand = Hand::new(dest.disk(), book, tar::KIND, every, dest.shown(), true);
     let writer = Writer::here(hand, 0);
-    // Every file is placed at once.
     let method = Method::probe(&dest).unwrap();
-    FilesSink::open(dest, method, writer, (1, 64), Duration::from_secs(5)).unwrap()
+    FilesSink::open(dest, method, writer, (most, 64), Duration::from_secs(5)).unwrap()
 }
 
 fn store(sink: &mut FilesSink, name: &[u8], body: &[u8]) -> Result<Receipt, SinkError> {
@@ -55,7 +55,7 @@ fn stored(dir: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 fn all_methods(test: impl Fn(&Path, FilesSink)) {
     for method in [None, Some(Method::Link), Some(Method::LinkProc), Some(Method::Rename)] {
         let dir = tempfile::tempdir().unwrap();
-        let mut sink = sink(dir.path());
+        let mut sink = sink(dir.path(), 1);
         sink.method = method.unwrap_or(sink.method);
         test(dir.path(), sink);
         let work = dir.path().join(".windrow/open");
@@ -136,6 +136,30 @@ fn a_file_and_a_directory_of_one_name_both_stay_in_either_order() {
             assert_eq!(files.len(), 3);
             assert!(files.iter().all(|(name, body)| name == body));
         });
+    }
+}
+
+/// Small bodies wait in memory for the writer, large ones are in files without names.
+#[test]
+fn a_directory_that_is_removed_meanwhile_is_made_again() {
+    for method in [Method::Link, Method::LinkProc, Method::Rename] {
+        for gone_after in 1..8 {
+            let dir = tempfile::tempdir().unwrap();
+            let mut sink = sink(dir.path(), 8);
+            sink.method = method;
+            let mut expected = BTreeMap::new();
+            for nth in 0..9_usize {
+                let (name, body) = (format!("d/{nth}"), vec![7; nth % 3 * HELD_BODY_BYTES]);
+                store(&mut sink, name.as_bytes(), &body).unwrap();
+                expected.insert(name.into_bytes(), body);
+                if nth + 1 == gone_after {
+                    assert_eq!(stored(dir.path()).len(), 0, "no file has its name yet");
+                    std::fs::remove_dir(dir.path().join("d")).unwrap();
+                }
+            }
+            sink.finish().unwrap();
+            assert_eq!(stored(dir.path()), expected, "{method:?}, gone after {gone_after}");
+        }
     }
 }
 

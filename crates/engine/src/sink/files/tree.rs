@@ -91,6 +91,12 @@ impl Tree {
     }
 }
 
+/// Whether making a file in a directory says that it was removed meanwhile. (EPERM is what ext4 says of a
+/// nameless file in a directory that is gone.)
+pub(super) fn gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::PERM)
+}
+
 /// Enters a directory level by level, making what is missing.
 pub(super) fn walk(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut here: Option<OwnedFd> = None;
