@@ -162,7 +162,7 @@ pub const SYNCED_DIRECTORIES: usize = 4;
 /// Lists of files of one core that wait for their names: one is filled, one is synced.
 pub const HELD_BATCHES: usize = 2;
 
-/// Files in one such list, at least and at most: each is an open file. Between them the list grows
+/// Files in one such list, at least and at most: each is an open file, or is about to be. Between them the list grows
 /// with what was stored, see [`REDO_PART`].
 pub const HELD_FILES: std::ops::RangeInclusive<usize> = 256..=2048;
 

@@ -66,8 +66,11 @@ impl Bodies {
                 }
                 length => {
                     let mut memory = self.spare.pop().unwrap_or_default();
-                    // At once, and not in steps; what never comes is never touched.
-                    memory.reserve_exact(length.unwrap_or_default() as usize);
+                    let length = length.unwrap_or_default() as usize;
+                    // At once, and not in steps; but a length is only said, and memory is for what came.
+                    if length <= KEPT_BUFFER_BYTES && self.held + length <= self.most {
+                        let _ = memory.try_reserve_exact(length);
+                    }
                     Incoming::Memory(memory)
                 }
             };

@@ -288,7 +288,7 @@ impl Worker {
             let (answers, quickest) = (latencies.count, self.quickest);
             self.lull.next(Seen { busy, rests, answers, latency, quickest })
         });
-        let backlog = self.workshop.as_mut().filter(|_| !paced).map(Workshop::lull);
+        let backlog = self.workshop.as_mut().map(Workshop::lull).filter(|_| !paced);
         crate::rt::set_lull(lull.max(backlog.unwrap_or_default()));
     }
 

@@ -408,12 +408,20 @@ impl Hand {
 
     /// Syncs files, names them, and records them.
     fn place(&mut self, items: &mut Items) -> Result<(), Error> {
+        let mut stopped = None;
+        let placed = self.place_what_can_be(items, &mut stopped);
+        // What stopped it first is told, also where what is behind it fails too.
+        stopped.map_or(placed, Err)
+    }
+
+    fn place_what_can_be(
+        &mut self,
+        items: &mut Items,
+        stopped: &mut Option<Error>,
+    ) -> Result<(), Error> {
+        self.write_rest(items, stopped)?;
         if items.is_empty() {
             return self.commit();
-        }
-        let mut stopped = self.write_rest(items)?;
-        if items.is_empty() {
-            return stopped.map_or_else(|| self.commit(), Err);
         }
         let unsynced = |this: &mut Self, errno| {
             this.give_up();
@@ -440,7 +448,8 @@ impl Hand {
                         continue;
                     }
                     None => {
-                        stopped = Some(self.wrong(&shown(item.name()), "cannot store", errno));
+                        let error = self.wrong(&shown(item.name()), "cannot store", errno);
+                        stopped.get_or_insert(error);
                         break;
                     }
                 },
@@ -472,12 +481,12 @@ impl Hand {
             self.since = (0, 0);
             self.settle(synced)?;
         }
-        stopped.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Writes files that could not be written at first, and gives up those that cannot now; nothing behind
     /// an error that ends the run stays in the list.
-    fn write_rest(&mut self, items: &mut Items) -> Result<Option<Error>, Error> {
+    fn write_rest(&mut self, items: &mut Items, stopped: &mut Option<Error>) -> Result<(), Error> {
         let mut at = 0;
         while let Some(item) = items.get_mut(at) {
             match item.write() {
@@ -488,14 +497,13 @@ impl Hand {
                         self.reject(&*item, failure)?;
                     }
                     None => {
-                        let stopped = self.wrong(&shown(item.name()), "cannot store", errno);
+                        *stopped = Some(self.wrong(&shown(item.name()), "cannot store", errno));
                         items.truncate(at);
-                        return Ok(Some(stopped));
                     }
                 },
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     fn reject(&mut self, item: &dyn Item, failure: Failure) -> Result<(), Error> {

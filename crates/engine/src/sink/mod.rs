@@ -186,8 +186,8 @@ pub trait Sink {
         (0, 0)
     }
 
-    /// Tells of objects that [`Sink::store`] took, and that failed when they were to get their name: class,
-    /// objects, bytes. Each is told of once.
+    /// Tells of objects that [`Sink::store`] took, and that failed when they were to be written or to get their name:
+    /// class, objects, bytes. Each is told of once.
     fn rejected(&mut self, _each: &mut dyn FnMut(FailureClass, u64, u64)) {}
 }
 

@@ -101,6 +101,10 @@ impl Item for FileItem {
             written => written,
         };
         self.content = Some(written?);
+        // The body is in the file.
+        let mut text = std::mem::take(&mut self.text).into_vec();
+        text.truncate(self.name);
+        self.text = text.into();
         Ok(())
     }
 

@@ -122,10 +122,21 @@ impl FilesSink {
     /// Writes in a row what waits for that, and says whether all could be written. What could not is
     /// tried again by the writer, who says what is wrong with it.
     fn write_behind(&mut self) -> bool {
-        let waiting = &mut self.items[self.written..];
-        let failed = waiting.iter_mut().position(|item| item.write().is_err());
-        self.written += failed.unwrap_or(waiting.len());
-        failed.is_none()
+        for item in &mut self.items[self.written..] {
+            let dir = item.dir();
+            let written = item.write();
+            if item.dir() != dir
+                && let Some(at) = memchr::memrchr(b'/', item.name())
+            {
+                // It was made again.
+                self.tree.forget(&item.name()[..at]);
+            }
+            if written.is_err() {
+                return false;
+            }
+            self.written += 1;
+        }
+        true
     }
 
     fn hand_over(&mut self) -> Result<(), Error> {

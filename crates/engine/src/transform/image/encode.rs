@@ -84,6 +84,7 @@ pub(super) fn encode(
                 .map_err(|error| Failed::new(failed).why(error))?;
         }
         Format::Webp => {
+            super::allowed(width, height, u64::from(width) * u64::from(height) * WEBP_PIXEL_BYTES)?;
             // Sizes fit: an image that was decoded has all of its pixels.
             let layout = colours(pixel, &mut pixels);
             let image = webp::Encoder::new(&pixels, layout, width, height);
@@ -98,6 +99,9 @@ pub(super) fn encode(
     }
     Ok(out)
 }
+
+/// Memory that encoding a pixel takes, about: as it came, as libwebp imports it, and in its own colours.
+const WEBP_PIXEL_BYTES: u64 = 9;
 
 /// Makes colours of what is grey: libwebp knows nothing else.
 fn colours(pixel: Pixel, pixels: &mut Vec<u8>) -> PixelLayout {
@@ -134,4 +138,16 @@ fn flatten(pixel: Pixel, pixels: &mut Vec<u8>) -> ColorType {
     }
     pixels.truncate(count * colours);
     if colours == 1 { ColorType::Luma } else { ColorType::Rgb }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_too_much_memory_is_not_begun() {
+        // No pixels are needed to see that.
+        let failed = encode(Format::Webp, 85, (8000, 8000), Pixel::Grey, Vec::new()).unwrap_err();
+        assert_eq!(failed.failure.detail, "the image takes too much memory");
+    }
 }
