@@ -1,6 +1,6 @@
 //! `s3://BUCKET/PREFIX` as the source: listed, and signed as requests leave.
 
-use crate::server::{ACCESS_KEY, BUCKET, Server};
+use crate::server::{ACCESS_KEY, BUCKET, Server, Trick};
 use crate::support::{Objects, Place, assert_same, stored, windrow};
 use std::collections::BTreeMap;
 use windrow_testkit::{Tree, Windrow};
@@ -121,6 +121,15 @@ fn what_is_wrong_is_one_clear_line() {
     let other = windrow().serve(["--synthetic", "5"]);
     let other = asked(&place, &bucket).args(["--no-sign-request", "--endpoint-url", &other.url]);
     other.run().expect(2).says(["s3://lake/ at "]);
+    // What s3s does not look at.
+    for (status, code, told) in [
+        (400, "ExpiredToken", "hint: the session's credentials are to be renewed"),
+        (400, "AuthorizationHeaderMalformed", "AuthorizationHeaderMalformed: Please do not."),
+        (301, "PermanentRedirect", "PermanentRedirect: Please do not."),
+    ] {
+        server.trick(Box::new(move |_, _| Some(Trick::Refuse(status, code))));
+        get(&server, &place, &bucket).run().expect(2).says([code, told]);
+    }
     assert!(!place.at("out").exists());
 }
 

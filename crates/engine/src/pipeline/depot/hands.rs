@@ -347,9 +347,8 @@ impl Hands {
     fn refused(&self, fetched: &Fetched, refusal: Option<Refusal>, failure: Failure) -> Error {
         let error = self.store.wrong("the service does not take objects");
         let Some(refusal) = refusal else { return error.why(failure) };
+        let error = error.why(refusal.shown());
         let region = refusal.region.or_else(|| fetched.region.clone());
-        let said: String = refusal.message.chars().take(200).collect();
-        let error = error.why(format!("{}: {}", refusal.code.escape_debug(), said.escape_debug()));
         match (refusal.code.as_str(), region) {
             ("NoSuchBucket", _) => error.hint("windrow makes no buckets: is that its name?"),
             ("InvalidAccessKeyId" | "SignatureDoesNotMatch", _) => error.hint(

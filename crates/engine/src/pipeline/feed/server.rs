@@ -414,9 +414,8 @@ pub(super) fn not_of_a_bucket(shown: String, why: &ListingError) -> Error {
 /// What a bucket's answer says that is no page.
 fn by_bucket(error: Error, fetched: &Fetched, failure: Failure, right: &str) -> Error {
     let Some(refusal) = bucket::refusal(&fetched.body) else { return error.why(failure) };
-    let said: String = refusal.message.chars().take(200).collect();
+    let error = error.why(refusal.shown());
     let region = refusal.region.or_else(|| fetched.region.clone());
-    let error = error.why(format!("{}: {}", refusal.code.escape_debug(), said.escape_debug()));
     match refusal.code.as_str() {
         "NoSuchBucket" => error.hint("the name behind s3://, and --endpoint-url, say which it is"),
         "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" => {

@@ -30,6 +30,19 @@ pub struct Refusal {
     pub region: Option<String>,
 }
 
+impl Refusal {
+    /// What it says, in one line of bounded length.
+    pub fn shown(&self) -> String {
+        let said = self.code.chars().chain(": ".chars()).chain(self.message.chars().take(200));
+        // Quotes are what these texts are full of, and do no harm.
+        said.flat_map(|c| match c {
+            '\'' | '"' => vec![c],
+            c => c.escape_debug().collect(),
+        })
+        .collect()
+    }
+}
+
 impl Page {
     /// The last key, if it is UTF-8.
     pub fn last(&self) -> Option<&str> {
@@ -342,7 +355,11 @@ mod tests {
         let refusal = refusal(body).unwrap();
         assert_eq!(refusal.code, "AuthorizationHeaderMalformed");
         assert_eq!(refusal.region.as_deref(), Some("b"));
-        assert!(refusal.message.ends_with("expecting 'b'"));
+        let shown = "AuthorizationHeaderMalformed: the region 'a' is wrong; expecting 'b'";
+        assert_eq!(refusal.shown(), shown);
+        let hostile = Refusal { message: format!("\n\u{1b}[2J\"{}", "x".repeat(999)), ..refusal };
+        assert!(hostile.shown().ends_with(&"x".repeat(190)) && hostile.shown().len() < 250);
+        assert!(!hostile.shown().contains(char::is_control));
         assert_eq!(super::refusal(b"<Error></Error>"), None);
         assert_eq!(super::refusal(b"no"), None);
     }
